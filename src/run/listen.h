@@ -4,7 +4,9 @@
  *
  * Every worker has its own SO_REUSEPORT socket per address; the master holds
  * them all, so that a worker's death or a reload resets no pending connection.
- * Accepting goes on until EAGAIN, at most 64 a turn and listener (fairness).
+ * Listeners are level-triggered and accept one connection a turn while the arrivals are
+ * single ones, more after a turn that found more (at most 64, fairness): so a lone connection
+ * costs no accept() that ends in EAGAIN.
  */
 #ifndef SPURN_RUN_LISTEN_H
 #define SPURN_RUN_LISTEN_H
@@ -23,7 +25,9 @@ struct acceptor {
 	void (*on_accept)(struct acceptor *a, int fd, const struct ip *peer, uint16_t port);
 	void *owner;
 	uint64_t accepted, failed;
+	unsigned burst;			/* accepts allowed in the next turn */
 };
+/* Sets TCP_NODELAY on the listener; its connections inherit it. Set on_accept and owner before. */
 bool acceptor_start(struct acceptor *a, int listening_fd);
 /* Stops accepting; the descriptor stays open (it is the master's). */
 void acceptor_stop(struct acceptor *a);

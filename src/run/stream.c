@@ -53,7 +53,7 @@ static size_t io_limit;
 
 void stream_limit_io(size_t bytes) { io_limit = bytes; }
 
-static size_t limited(size_t n) { return io_limit && n > io_limit ? io_limit : n; }
+size_t stream_limited(size_t n) { return io_limit && n > io_limit ? io_limit : n; }
 
 /* ---- input buffers ---- */
 
@@ -164,7 +164,7 @@ ssize_t stream_recv(struct stream *s, void *buffer, size_t n)
 		errno = EAGAIN;
 		return -1;
 	}
-	n = limited(n);
+	n = stream_limited(n);
 	do
 		got = recv(s->watch.fd, buffer, n, 0);
 	while (got < 0 && errno == EINTR);
@@ -561,7 +561,7 @@ enum wait_result stream_send_file(struct stream *s, int fd, int64_t offset, size
 
 		if (fiber_cancelled())
 			return WAIT_CANCELLED;
-		sent = s->watch.ready & WATCH_WRITE ? sendfile(s->watch.fd, fd, &at, limited(n)) : -2;
+		sent = s->watch.ready & WATCH_WRITE ? sendfile(s->watch.fd, fd, &at, stream_limited(n)) : -2;
 		if (sent > 0) {
 			n -= (size_t)sent;
 		} else if (sent == 0) {

@@ -122,6 +122,7 @@ ASYNC bool stream_connect(struct stream *s, const struct endpoint *to, const cha
 ssize_t stream_recv(struct stream *s, void *buffer, size_t n);
 ssize_t stream_transmit(struct stream *s, const void *bytes, size_t n);
 void stream_fail(struct stream *s, int error);
+size_t stream_limited(size_t n);	/* see stream_limit_io() */
 
 /* Tests: at most so many bytes per read and write from now on (0: no limit). */
 void stream_limit_io(size_t bytes);
