@@ -1,0 +1,63 @@
+/*
+ * Does the mailbox exist? Sources in the order configured, with a cache in the
+ * store for what backends said (DESIGN section 7).
+ *
+ * `file` answers from memory and is the truth about its domain: not in it is "no such user" unless another source
+ * follows, which is then asked. `callforward` is the live RCPT, made by the relay (edge/relay), since the
+ * connection and its transaction are the relay's; here stands what is known before it is asked and what its answer means.
+ */
+#ifndef SPURN_CHECK_RECIPIENT_H
+#define SPURN_CHECK_RECIPIENT_H
+
+#include "check/list.h"
+#include "net/store.h"
+#include "wire/envelope.h"
+
+enum recipient_source_kind { SOURCE_FILE, SOURCE_CALLFORWARD };
+
+struct recipient_source {
+	enum recipient_source_kind kind;
+	struct list_file *file;
+};
+struct recipient_conf {
+	const struct recipient_source *sources;
+	size_t source_count;
+	bool callforward;		/* one of the sources is */
+	nanoseconds positive_ttl, refresh_after, negative_ttl, confirm_after;
+};
+
+enum recipient_answer {
+	RECIPIENT_EXISTS,
+	RECIPIENT_NO_SUCH_USER,
+	RECIPIENT_ASK,		/* the backend has to be asked live */
+	RECIPIENT_CANNOT_TELL,
+};
+
+/* What sources in memory and the cache say before the backend is asked. Even EXISTS is followed by the live RCPT (the
+ * message needs a live backend); NO_SUCH_USER is final (file, or a fresh negative entry). harvester: answered
+ * from the cache alone, ASK becomes CANNOT_TELL. */
+enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struct store *store,
+	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a);
+
+/* What the backend's reply to RCPT means. Only 5.1.x and 5.2.1 (or a bare 550, 551, 553 without enhanced code, from
+ * a backend that gives none) is a "no"; everything else is not an answer about the mailbox and is never remembered. */
+enum recipient_answer recipient_answer_of(const struct reply *backend, bool backend_has_enhanced);
+
+/* Remembers a live answer; adds the RECIPIENT finding: exists, no-such-user, unconfirmed (was known good until now: 450
+ * until confirmed after confirm_after), unknown. */
+void recipient_learn(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	enum recipient_answer answer, const struct reply *backend, struct findings *findings, struct arena *a);
+
+/* For `spurn recipient`. */
+struct recipient_cache_entry {
+	enum recipient_answer answer;
+	time_t first, last, expires;	/* wall clock */
+	char reply[64];			/* what the backend said, cut */
+};
+bool recipient_show(struct store *store, struct slice canonical, struct recipient_cache_entry *out);
+bool recipient_forget(struct store *store, struct slice canonical);
+
+/* Many known addresses turning 5.1.1 at once: a broken backend, not a purge. Counts per worker; true when the alarm is on. */
+bool recipient_flip_alarm(void);
+
+#endif
