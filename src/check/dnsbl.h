@@ -17,7 +17,7 @@ enum dnsbl_key { DNSBL_CLIENT = 1, DNSBL_SENDER_DOMAIN = 2, DNSBL_HELO = 4 };
 
 struct dnsbl_zone_conf {
 	const char *zone;
-	const char *label;	/* what records and strangers may see; a paid key in the zone name is never shown */
+	const char *label;	/* what records may show; a paid key in the zone name is never shown. NULL: dnsbl_default_label() */
 	struct dnsbl_range { struct ip first, last; } *answers;	/* none: 127.0.0.2-127.0.0.255 */
 	size_t answer_count;
 	int weight;
@@ -30,7 +30,12 @@ struct dnsbl_conf {
 	nanoseconds timeout;	/* of all questions of one moment together */
 };
 
-/* State of zones per worker, keyed by zone name: survives a reload. */
+/* The zone, but a first label of 20 or more letters and digits, which is how paid feeds hand out keys, is
+ * replaced: "[key].zen.dq.example.net". */
+const char *dnsbl_default_label(struct arena *a, const char *zone);
+
+/* State of zones per worker, keyed by zone name: survives a reload. Before a zone has passed its first
+ * test its hits wait for that test, within the deadline of the check. */
 struct dnsbl;
 struct dnsbl *dnsbl_open(void);
 /* Tells it the zones in use and starts (or continues) the self-tests. Copies what it keeps. */
