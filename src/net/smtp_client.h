@@ -67,6 +67,7 @@ struct smtp_client {
 	uint32_t transactions;
 	struct str held;		/* lines that wait for the reply before them (no PIPELINING) */
 	size_t held_at;
+	const char *reason;		/* why it is broken, if no call has said so yet */
 	uint64_t presented;		/* hash of what XCLIENT said last; 0: nothing */
 	nanoseconds opened, idle_since;
 	struct ring link;		/* the pool's */
