@@ -1,0 +1,587 @@
+/*
+ * Recipients: sources in memory, the cache of what backends said, and what a backend's
+ * reply to RCPT means.
+ *
+ * The cache holds one small record per address: known, doubtful or gone. "Gone" is
+ * written only for a real "no" and believed for ten minutes; a new mailbox therefore works within
+ * ten minutes of its creation. "Known" is written only for a live "yes" and rewritten when it is older
+ * than a day, so that the store is not written once per message. A known address that turns
+ * unknown becomes doubtful: the sender hears 450, and only if the "no" is still there
+ * ten minutes later it is a "no". Extending a record on mere use was rejected: it keeps deleted
+ * mailboxes alive for those who write to them most, which is spammers.
+ *
+ * A "no" is what RFC 3463 calls an addressing status of the *recipient*, in reply to
+ * RCPT. 5.1.7 and 5.1.8 speak of the sender (servers delay their sender checks to RCPT), 5.1.0 says nothing
+ * and is what Postfix says of senders, and a bare 550 speaks of whatever its author had in mind: where the text names the
+ * sender, relaying or a policy it is no answer about the mailbox. What is not a "no" costs nothing: the
+ * refusal is still passed on, it is only not remembered.
+ *
+ * Flips from known to unknown are counted per domain, because backends fail one by one and the
+ * others would dilute the share. While a domain's alarm is on, its backend's "no" proves nothing:
+ * it is 450 and is not remembered. The alarm ends when the share has fallen and a known address was confirmed, or an
+ * hour after the last flip, since a real purge may be all the traffic there is. All of this lives in the worker;
+ * the records in the store are shared.
+ */
+#include "check/recipient.h"
+
+#include "base/log.h"
+#include "base/table.h"
+
+/* ---- records ---- */
+
+enum state { STATE_KNOWN = 1, STATE_DOUBTFUL, STATE_GONE };
+
+struct record {
+	enum state state;
+	uint32_t first, last;	/* wall clock: first and newest answer of this state (doubtful: first: known since) */
+	uint32_t turned;	/* doubtful: when the "no" first came; else 0 */
+	char reply[64];		/* what the backend said, cut */
+};
+
+/* magic, state, length of the reply, 0, first, last, turned, reply, checksum */
+#define RECORD_MAGIC 0xA7
+#define RECORD_HEAD 16
+#define RECORD_SUM 4
+#define RECORD_FUTURE 86400	/* a stamp further ahead is no stamp */
+
+_Static_assert(RECORD_HEAD + sizeof(((struct record *)0)->reply) + RECORD_SUM <= STORE_VALUE_MAX,
+	"a record fits a store value");
+
+static void u32_put(uint8_t *p, uint32_t v)
+{
+	for (int i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> 8 * i);
+}
+
+static uint32_t u32_get(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Against torn writes, not against forgers: the key may be known. */
+static uint32_t record_sum(const uint8_t *p, size_t n)
+{
+	static const uint8_t key[16] = "spurn recipient";
+
+	return (uint32_t)siphash64(key, p, n);
+}
+
+static void record_pack(const struct record *r, uint32_t expires, struct store_value *v)
+{
+	size_t n = strnlen(r->reply, sizeof(r->reply) - 1);
+
+	memset(v, 0, sizeof(*v));
+	v->bytes[0] = RECORD_MAGIC;
+	v->bytes[1] = (uint8_t)r->state;
+	v->bytes[2] = (uint8_t)n;
+	u32_put(v->bytes + 4, r->first);
+	u32_put(v->bytes + 8, r->last);
+	u32_put(v->bytes + 12, r->turned);
+	memcpy(v->bytes + RECORD_HEAD, r->reply, n);
+	u32_put(v->bytes + RECORD_HEAD + n, record_sum(v->bytes, RECORD_HEAD + n));
+	v->length = (uint8_t)(RECORD_HEAD + n + RECORD_SUM);
+	v->expires = expires;
+}
+
+/* false: not a record that we wrote whole. */
+static bool record_unpack(const struct store_value *v, uint32_t now, struct record *r)
+{
+	size_t n = v->bytes[2];
+
+	if (v->length < RECORD_HEAD + RECORD_SUM || v->bytes[0] != RECORD_MAGIC || n >= sizeof(r->reply) ||
+		v->length != RECORD_HEAD + n + RECORD_SUM)
+		return false;
+	if (u32_get(v->bytes + RECORD_HEAD + n) != record_sum(v->bytes, RECORD_HEAD + n))
+		return false;
+	if (v->bytes[1] < STATE_KNOWN || v->bytes[1] > STATE_GONE)
+		return false;
+	*r = (struct record){ .state = v->bytes[1], .first = u32_get(v->bytes + 4),
+		.last = u32_get(v->bytes + 8), .turned = u32_get(v->bytes + 12) };
+	memcpy(r->reply, v->bytes + RECORD_HEAD, n);
+	return r->last <= now + RECORD_FUTURE && r->first <= r->last;
+}
+
+static uint32_t wall_now(void)
+{
+	return (uint32_t)clock_wall_seconds();
+}
+
+static uint32_t in_seconds(nanoseconds span)
+{
+	return span > 0 ? (uint32_t)(span / NS_PER_SECOND) : 0;
+}
+
+static uint32_t age(uint32_t now, uint32_t then)
+{
+	return now > then ? now - then : 0;
+}
+
+static struct store_key record_key(struct store *store, struct slice canonical)
+{
+	return store_key(store, STORE_RECIPIENT, &canonical, 1);
+}
+
+/* STORE_NOT_FOUND for garbage, too: it was never there. */
+static enum store_status record_get(struct store *store, struct slice canonical, struct record *r, uint32_t *expires)
+{
+	struct store_value value;
+
+	if (!store)
+		return STORE_TROUBLE;
+
+	struct store_key key = record_key(store, canonical);
+	enum store_status status = store_get(store, STORE_RECIPIENT, &key, &value);
+
+	if (status != STORE_OK)
+		return status;
+	if (!record_unpack(&value, wall_now(), r))
+		return STORE_NOT_FOUND;
+	*expires = value.expires;
+	return STORE_OK;
+}
+
+/* A cache: what cannot be written is not remembered, and nobody is told. */
+static void record_put(struct store *store, struct slice canonical, const struct record *r, uint32_t expires)
+{
+	struct store_value value;
+	struct store_key key = record_key(store, canonical);
+
+	record_pack(r, expires, &value);
+	store_put(store, STORE_RECIPIENT, &key, &value);
+}
+
+/* ---- flips: known addresses that turn unknown ---- */
+
+#define FLIP_MINUTES 10
+#define FLIPS_MIN 5		/* more than so many ... */
+#define FLIPS_PERCENT 20	/* ... and more than this share of the known addresses asked for */
+#define FLIP_HOLD (3600 * NS_PER_SECOND)
+#define FLIP_DOMAINS 4096	/* configured ones; what is over shares one window */
+
+struct window {
+	struct table_link link;
+	struct slice domain;
+	int64_t minute;				/* of the newest bucket */
+	uint32_t confirmed[FLIP_MINUTES], flipped[FLIP_MINUTES];
+	nanoseconds last_flip;
+	bool alarm, confirmed_since;		/* a known address was confirmed since the last flip */
+};
+
+static struct arena window_arena;
+static struct table windows;
+static struct window window_of_others;
+
+static bool window_match(const struct table_link *link, const void *key)
+{
+	return slice_eq(container_of(link, const struct window, link)->domain, *(const struct slice *)key);
+}
+
+/* Drops the minutes that are over. */
+static void window_turn(struct window *w)
+{
+	int64_t now = clock_now() / (60 * NS_PER_SECOND);
+	int64_t passed = now - w->minute;
+
+	if (passed < 0 || passed > FLIP_MINUTES)
+		passed = FLIP_MINUTES;
+	for (int64_t i = 0; i < passed; i++) {
+		size_t at = (size_t)((now - i) % FLIP_MINUTES);
+
+		w->confirmed[at] = w->flipped[at] = 0;
+	}
+	w->minute = now;
+}
+
+static void window_sums(const struct window *w, uint32_t *confirmed, uint32_t *flipped)
+{
+	*confirmed = *flipped = 0;
+	for (size_t i = 0; i < FLIP_MINUTES; i++) {
+		*confirmed += w->confirmed[i];
+		*flipped += w->flipped[i];
+	}
+}
+
+static void window_judge(struct window *w)
+{
+	uint32_t confirmed, flipped;
+
+	window_turn(w);
+	window_sums(w, &confirmed, &flipped);
+
+	bool many = flipped > FLIPS_MIN && (uint64_t)flipped * 100 > (uint64_t)FLIPS_PERCENT * (flipped + confirmed);
+
+	if (many && !w->alarm) {
+		w->alarm = true;
+		log_alert("recipients of %.*s: %u of %u known addresses turned unknown within %d minutes: a broken "
+			"backend? Its \"no\" is answered 450 and not remembered", SLICE_ARG(w->domain), flipped,
+			flipped + confirmed, FLIP_MINUTES);
+	} else if (w->alarm && !many && (w->confirmed_since || clock_now() - w->last_flip > FLIP_HOLD)) {
+		w->alarm = false;
+		log_alert("recipients of %.*s: the backend knows its addresses again, or has purged them",
+			SLICE_ARG(w->domain));
+	}
+}
+
+static struct window *window_of(struct slice canonical)
+{
+	struct slice domain = slice_from(canonical, (size_t)(slice_rfind(canonical, '@') + 1));
+	uint64_t hash = hash_bytes(domain.p, domain.n);
+	struct table_link *link = table_find(&windows, hash, window_match, &domain);
+	struct window *w;
+
+	if (link)
+		return container_of(link, struct window, link);
+	if (windows.count >= FLIP_DOMAINS) {
+		window_of_others.domain = SLICE("other domains");
+		return &window_of_others;
+	}
+	w = arena_new(&window_arena, struct window);
+	w->domain = slice_copy(&window_arena, domain);
+	table_add(&windows, &w->link, hash);
+	return w;
+}
+
+static void window_count(struct window *w, bool flipped)
+{
+	window_turn(w);
+	if (flipped) {
+		w->flipped[w->minute % FLIP_MINUTES]++;
+		w->last_flip = clock_now();
+		w->confirmed_since = false;
+	} else {
+		w->confirmed[w->minute % FLIP_MINUTES]++;
+		w->confirmed_since = true;
+	}
+	window_judge(w);
+}
+
+bool recipient_flip_alarm(void)
+{
+	struct table_link *link = NULL;
+	bool on = false;
+
+	for (size_t at = 0; (link = table_each(&windows, &at, link));) {
+		struct window *w = container_of(link, struct window, link);
+
+		if (w->alarm)
+			window_judge(w);
+		on = on || w->alarm;
+	}
+	if (window_of_others.alarm)
+		window_judge(&window_of_others);
+	return on || window_of_others.alarm;
+}
+
+/* ---- findings ---- */
+
+/* One finding a recipient: what the backend said replaces what was known before. */
+static struct finding *recipient_finding(struct findings *findings, struct arena *a, const struct recipient *r,
+	enum result result, nanoseconds began, const char *reason)
+{
+	uint32_t cost = (uint32_t)((clock_precise() - began) / NS_PER_US);
+
+	for (struct finding *f = findings->first; f; f = f->next) {
+		if (f->check != CHECK_RECIPIENT || f->recipient != r)
+			continue;
+		f->result = result;
+		f->reason = reason;
+		f->evidence = NULL;
+		f->cost_us += cost;
+		return f;
+	}
+
+	struct finding *f = finding_add(findings, a, CHECK_RECIPIENT, result, reason);
+
+	f->recipient = r;
+	f->cost_us = cost;
+	return f;
+}
+
+static const char *reply_evidence(struct arena *a, const struct reply *backend)
+{
+	struct str out = STR_IN(a);
+
+	if (!backend || backend->code == 0)
+		return NULL;
+	str_printf(&out, "%u ", backend->code);
+	if (backend->enhanced.class)
+		str_printf(&out, "%u.%u.%u ", backend->enhanced.class, backend->enhanced.subject,
+			backend->enhanced.detail);
+	str_escaped(&out, backend->text, 200);
+	return str_cstr(&out);
+}
+
+/* ---- before the backend is asked ---- */
+
+static enum recipient_answer cache_look_up(const struct recipient_conf *conf, struct store *store,
+	const struct recipient *r, struct record *record)
+{
+	uint32_t now = wall_now(), expires;
+
+	if (record_get(store, r->canonical, record, &expires) != STORE_OK)
+		return RECIPIENT_ASK;
+	/* The times to live are those of today's configuration, not of the day the record was written. */
+	if (record->state == STATE_KNOWN && age(now, record->last) < in_seconds(conf->positive_ttl))
+		return RECIPIENT_EXISTS;
+	if (record->state == STATE_GONE && age(now, record->last) < in_seconds(conf->negative_ttl))
+		return RECIPIENT_NO_SUCH_USER;
+	return RECIPIENT_ASK;
+}
+
+/* What the cache says, as a finding. */
+static enum recipient_answer callforward_look_up(const struct recipient_conf *conf, struct store *store,
+	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a, nanoseconds began)
+{
+	struct record record;
+	enum recipient_answer answer = cache_look_up(conf, store, r, &record);
+	struct finding *f;
+	struct str said = STR_IN(a);
+
+	switch (answer) {
+	case RECIPIENT_EXISTS:
+		recipient_finding(findings, a, r, RESULT_EXISTS, began, arena_printf(a,
+			"The backend knew the recipient %u s ago.", age(wall_now(), record.last)));
+		break;
+	case RECIPIENT_NO_SUCH_USER:
+		f = recipient_finding(findings, a, r, RESULT_NO_SUCH_USER, began, arena_printf(a,
+			"The backend did not know the recipient %u s ago.", age(wall_now(), record.last)));
+		str_escaped(&said, slice_of(record.reply), sizeof(record.reply));
+		f->evidence = str_cstr(&said);
+		break;
+	case RECIPIENT_ASK:
+	case RECIPIENT_CANNOT_TELL:
+		if (!harvester)
+			return RECIPIENT_ASK;
+		recipient_finding(findings, a, r, RESULT_UNKNOWN, began,
+			"The client looks like a harvester and is answered from the cache alone, which does not "
+			"know the recipient.");
+		return RECIPIENT_CANNOT_TELL;
+	}
+	return answer;
+}
+
+enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struct store *store,
+	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a)
+{
+	nanoseconds began = clock_precise();
+	const char *without = NULL;	/* the last list that does not have it */
+
+	for (size_t i = 0; i < conf->source_count; i++) {
+		const struct recipient_source *s = &conf->sources[i];
+
+		if (s->kind == SOURCE_CALLFORWARD)
+			return callforward_look_up(conf, store, r, harvester, findings, a, began);
+		if (list_file_contains_address(s->file, r->canonical)) {
+			recipient_finding(findings, a, r, RESULT_EXISTS, began,
+				arena_printf(a, "The recipient is in %s.", list_file_path(s->file)));
+			return RECIPIENT_EXISTS;
+		}
+		without = list_file_path(s->file);
+	}
+	if (without) {
+		recipient_finding(findings, a, r, RESULT_NO_SUCH_USER, began,
+			arena_printf(a, "The recipient is not in %s.", without));
+		return RECIPIENT_NO_SUCH_USER;
+	}
+	/* No source: the configuration refuses that, so somebody forgot to ask it. */
+	recipient_finding(findings, a, r, RESULT_UNKNOWN, began, "No source is configured for the recipient.");
+	return RECIPIENT_CANNOT_TELL;
+}
+
+/* ---- what the backend said ---- */
+
+/* Words by which a bare 550 gives away that it is not about the mailbox. */
+static bool text_is_about_something_else(struct slice text)
+{
+	static const char *const words[] = { "sender", "relay", "rcpthosts", "spam", "spf", "dkim", "dmarc", "block",
+		"black list", "blacklist", "dnsbl", "policy", "denied", "access", "prohibit", "authenticat", "authori",
+		"verif", "helo", "reverse", "rdns", "greylist", "rate limit", "too many", "reputation", "quota",
+		"mailbox full", "is full", "encrypt", "(#5.7" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (slice_search_nocase(text, slice_of(words[i])) >= 0)
+			return true;
+	return false;
+}
+
+/* RFC 3463 section 3.2, and 5.1.10 of RFC 7505. */
+static bool status_is_no(const struct enhanced_code *e)
+{
+	if (e->class != 5)
+		return false;
+	if (e->subject == 2)
+		return e->detail == 1;
+	switch (e->subject == 1 ? e->detail : 0) {
+	case 1:		/* bad destination mailbox address */
+	case 2:		/* bad destination system address */
+	case 3:		/* bad destination mailbox address syntax */
+	case 4:		/* ambiguous */
+	case 6:		/* moved, no forwarding address */
+	case 10:	/* null MX */
+		return true;
+	default:	/* 0 other, 5 valid, 7 and 8 of the sender, 9 message relayed to non-compliant mailer */
+		return false;
+	}
+}
+
+enum recipient_answer recipient_answer_of(const struct reply *backend, bool backend_has_enhanced)
+{
+	if (reply_is_positive(backend))
+		return RECIPIENT_EXISTS;
+	if (!reply_is_permanent(backend))
+		return RECIPIENT_CANNOT_TELL;
+	if (backend->enhanced.class != 0)
+		return status_is_no(&backend->enhanced) ? RECIPIENT_NO_SUCH_USER : RECIPIENT_CANNOT_TELL;
+	if (backend_has_enhanced)
+		return RECIPIENT_CANNOT_TELL;
+	if (backend->code != 550 && backend->code != 551 && backend->code != 553)
+		return RECIPIENT_CANNOT_TELL;
+	return text_is_about_something_else(backend->text) ? RECIPIENT_CANNOT_TELL : RECIPIENT_NO_SUCH_USER;
+}
+
+static void record_reply(struct record *r, const struct reply *backend)
+{
+	size_t n = backend && backend->text.n < sizeof(r->reply) - 11 ? backend->text.n : sizeof(r->reply) - 11;
+
+	memset(r->reply, 0, sizeof(r->reply));
+	if (backend && backend->code)
+		snprintf(r->reply, sizeof(r->reply), "%u %.*s", backend->code, (int)n,
+			backend->text.p ? backend->text.p : "");
+}
+
+static void learn_exists(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	const struct reply *backend)
+{
+	struct record record;
+	uint32_t now = wall_now(), expires;
+	enum store_status status = record_get(store, r->canonical, &record, &expires);
+
+	if (status == STORE_TROUBLE)
+		return;
+
+	bool known = status == STORE_OK && record.state == STATE_KNOWN;
+
+	if (status == STORE_OK && record.state != STATE_GONE)
+		window_count(window_of(r->canonical), false);
+	if (known && age(now, record.last) < in_seconds(conf->refresh_after))
+		return;
+	if (status != STORE_OK || record.state == STATE_GONE)
+		record.first = now;
+	record.state = STATE_KNOWN;
+	record.last = now;
+	record.turned = 0;
+	record_reply(&record, backend);
+	record_put(store, r->canonical, &record, now + in_seconds(conf->positive_ttl));
+}
+
+/* A known address was refused: from now on doubtful. Kept until the doubt can be settled. */
+static void learn_doubt(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	struct record *record, const struct reply *backend, uint32_t expires)
+{
+	uint32_t now = wall_now(), least = now + in_seconds(conf->positive_ttl);
+
+	record->state = STATE_DOUBTFUL;
+	record->turned = record->last = now;
+	record_reply(record, backend);
+	record_put(store, r->canonical, record, expires > least ? expires : least);
+}
+
+static void learn_gone(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	bool again, struct record *record, const struct reply *backend)
+{
+	uint32_t now = wall_now();
+
+	if (!again)
+		record->first = now;
+	record->state = STATE_GONE;
+	record->last = now;
+	record->turned = 0;
+	record_reply(record, backend);
+	record_put(store, r->canonical, record, now + in_seconds(conf->negative_ttl));
+}
+
+/* A "no". What it is worth depends on what was known. */
+static enum result learn_no(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	const struct reply *backend, const char **reason)
+{
+	struct record record = { 0 };
+	uint32_t now = wall_now(), expires = 0;
+	enum store_status status = record_get(store, r->canonical, &record, &expires);
+	struct window *w = window_of(r->canonical);
+
+	if (status == STORE_OK && record.state == STATE_KNOWN)
+		window_count(w, true);
+	else
+		window_judge(w);
+	*reason = "The backend does not know the recipient.";
+	if (status == STORE_OK && record.state == STATE_KNOWN) {
+		learn_doubt(conf, store, r, &record, backend, expires);
+		*reason = "The backend knew the recipient and now does not: not believed until it says so again later.";
+		return RESULT_UNCONFIRMED;
+	}
+	if (w->alarm) {
+		/* The waiting time of the doubtful begins anew: its first "no" was the broken backend's. */
+		if (status == STORE_OK && record.state == STATE_DOUBTFUL)
+			learn_doubt(conf, store, r, &record, backend, expires);
+		*reason = "The backend does not know the recipient, but neither others that it knew: not believed now.";
+		return RESULT_UNCONFIRMED;
+	}
+	if (status == STORE_OK && record.state == STATE_DOUBTFUL &&
+		age(now, record.turned) < in_seconds(conf->confirm_after)) {
+		*reason = "The backend knew the recipient until a short while ago: its \"no\" is not confirmed yet.";
+		return RESULT_UNCONFIRMED;
+	}
+	if (status != STORE_TROUBLE)
+		learn_gone(conf, store, r, status == STORE_OK && record.state == STATE_GONE, &record, backend);
+	return RESULT_NO_SUCH_USER;
+}
+
+void recipient_learn(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	enum recipient_answer answer, const struct reply *backend, struct findings *findings, struct arena *a)
+{
+	nanoseconds began = clock_precise();
+	enum result result = RESULT_UNKNOWN;
+	const char *reason = "The backend did not say whether the recipient exists.";
+
+	/* Without callforward the cache is not asked, and need not be fed. */
+	if (!conf->callforward)
+		store = NULL;
+	switch (answer) {
+	case RECIPIENT_EXISTS:
+		learn_exists(conf, store, r, backend);
+		result = RESULT_EXISTS;
+		reason = "The backend knows the recipient.";
+		break;
+	case RECIPIENT_NO_SUCH_USER:
+		result = learn_no(conf, store, r, backend, &reason);
+		break;
+	case RECIPIENT_ASK:
+	case RECIPIENT_CANNOT_TELL:
+		break;
+	}
+	recipient_finding(findings, a, r, result, began, reason)->evidence = reply_evidence(a, backend);
+}
+
+/* ---- for the postmaster ---- */
+
+bool recipient_show(struct store *store, struct slice canonical, struct recipient_cache_entry *out)
+{
+	static const enum recipient_answer answers[] = { [STATE_KNOWN] = RECIPIENT_EXISTS,
+		[STATE_DOUBTFUL] = RECIPIENT_CANNOT_TELL, [STATE_GONE] = RECIPIENT_NO_SUCH_USER };
+	struct record record;
+	uint32_t expires;
+
+	if (record_get(store, canonical, &record, &expires) != STORE_OK)
+		return false;
+	*out = (struct recipient_cache_entry){ .answer = answers[record.state], .first = record.first,
+		.last = record.last, .expires = expires };
+	memcpy(out->reply, record.reply, sizeof(out->reply));
+	return true;
+}
+
+bool recipient_forget(struct store *store, struct slice canonical)
+{
+	struct store_key key = record_key(store, canonical);
+
+	return store_delete(store, STORE_RECIPIENT, &key) == STORE_OK;
+}
