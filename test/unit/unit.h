@@ -14,6 +14,28 @@
 
 #include "base/str.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The statement ends the process with SIGABRT, as BUG_ON does. Runs in a child. */
+#define assert_aborts(statement) \
+	do { \
+		int unit_status; \
+		pid_t unit_child = fork(); \
+		assert_true(unit_child >= 0); \
+		if (unit_child == 0) { \
+			dup2(open("/dev/null", O_WRONLY), 2); \
+			signal(SIGABRT, SIG_DFL); \
+			statement; \
+			_exit(0); \
+		} \
+		assert_int_equal(waitpid(unit_child, &unit_status, 0), unit_child); \
+		assert_true(WIFSIGNALED(unit_status) && WTERMSIG(unit_status) == SIGABRT); \
+	} while (0)
+
 /* The slice holds exactly the bytes of the C string, and the failure shows both. */
 #define assert_slice(slice, text) unit_slice((slice), slice_of(text), __FILE__, __LINE__)
 /* The same with a slice on both sides, for text with NUL in it. */
