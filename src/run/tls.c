@@ -55,6 +55,8 @@ static int bio_read(BIO *bio, char *buffer, int n)
 	BIO_clear_retry_flags(bio);
 	if (got < 0 && errno == EAGAIN)
 		BIO_set_retry_read(bio);
+	if (got == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
 	return (int)got;
 }
 
@@ -71,6 +73,8 @@ static int bio_write(BIO *bio, const char *bytes, int n)
 
 static long bio_control(BIO *bio, int command, long number, void *pointer)
 {
+	if (command == BIO_CTRL_EOF)
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
 	return command == BIO_CTRL_FLUSH;
 }
 
@@ -95,9 +99,10 @@ static BIO *bio_new(struct stream *s)
 
 /* ---- contexts ---- */
 
+/* What went wrong first; what the callers above made of it says less. */
 static const char *reason(void)
 {
-	unsigned long code = ERR_peek_last_error();
+	unsigned long code = ERR_peek_error();
 	const char *text = code ? ERR_reason_error_string(code) : NULL;
 
 	if (!text && ERR_SYSTEM_ERROR(code))

@@ -830,6 +830,9 @@ static void test_close_delivers_unsent_output(void **state)
 	}
 	assert_int_equal(heard, SIZE);
 	free(large);
+	close(peer);
+	peer = -1;
+	turns_now();
 }
 
 static void test_flood_of_lingering_closes_is_bounded(void **state)
