@@ -38,7 +38,7 @@ fuzz:
 	@tools/fuzz $(SECONDS_EACH)
 
 demo: all
-	@tools/demo
+	@tools/demo $(DEMO_ARGS)
 
 bench: all
 	@tools/bench

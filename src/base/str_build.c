@@ -25,7 +25,7 @@ char *str_room(struct str *b, size_t n)
 	if (cap < b->n + n)
 		cap = b->n + n;
 	p = arena_alloc(b->arena, cap);
-	if (b->n)
+	if (b->p)
 		memcpy(p, b->p, b->n);
 	b->p = p;
 	b->cap = cap;
