@@ -9,8 +9,9 @@
  * Idle connections are a stack: the last one given back is the next one taken, so
  * the surplus of a busy hour grows cold at the bottom and is closed there, before the
  * backend would do it. One that becomes readable while idle has ended or has spoken unasked, and is
- * closed at once. None is kept beyond 1000 transactions or five minutes: backends count (Exim
- * ends a connection at 1000), and their load balancers and certificates change.
+ * closed at once. None is kept beyond 100 transactions (OpenSMTPD refuses the 101st MAIL, Exim the 1001st), eight
+ * refusals without a message between (Postfix answers more slowly from the tenth on and hangs up at the
+ * twentieth), or five minutes (load balancers and certificates change).
  *
  * Health. A failure puts the host in back-off, 0.5 s at first, doubled by each that follows without a good
  * transaction in between; so a dead backend is answered for at once and not hammered. When the time
@@ -41,7 +42,8 @@
 #define OPEN_BUDGET (30 * NS_PER_SECOND)	/* of one address: connect, greeting, EHLO, TLS */
 #define FAIR_TRIAL (2 * NS_PER_SECOND)		/* a host that had less time is not to blame */
 #define RESET_BUDGET (10 * NS_PER_SECOND)
-#define LIFE_TRANSACTIONS 1000
+#define LIFE_TRANSACTIONS 100
+#define LIFE_ERRORS 8
 #define LIFE_SPAN (300 * NS_PER_SECOND)
 #define PLAIN_SPAN (600 * NS_PER_SECOND)	/* no new try of TLS after a failed handshake */
 #define CONTEXT_SPAN (3600 * NS_PER_SECOND)	/* then CA files are read anew */
@@ -203,6 +205,48 @@ static void pool_release(struct pool *p)
 		loop_bury(pool_bury, p);
 }
 
+/* ---- the line ---- */
+
+static void waiter_leave(struct waiter *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		ring_remove(&w->places[i].link);
+	w->left = 0;
+}
+
+static struct place *line_first(struct pool_host *h)
+{
+	return ring_empty(&h->line) ? NULL : container_of(h->line.next, struct place, link);
+}
+
+/* A place of h goes to the first in line, with a warm connection in it or without. False: nobody waits. */
+static bool line_grant(struct pool_host *h, struct pooled *warm)
+{
+	struct place *first = line_first(h);
+	struct waiter *w;
+
+	if (!first)
+		return false;
+	w = first->waiter;
+	waiter_leave(w);
+	w->host = h;
+	w->pooled = warm;
+	event_set(&w->granted);
+	return true;
+}
+
+/* h cannot serve them now. Who has no other host to wait for goes and says so. */
+static void line_dismiss(struct pool_host *h)
+{
+	struct place *first;
+
+	while ((first = line_first(h))) {
+		ring_remove(&first->link);
+		if (--first->waiter->left == 0)
+			event_set(&first->waiter->granted);
+	}
+}
+
 /* ---- hosts ---- */
 
 struct host_key {
@@ -278,6 +322,8 @@ static struct pool_host *host_get(struct pool *p, const struct backend *b, size_
 	h->max_connections = b->max_connections > 0 ? b->max_connections : 1;
 	h->keep_idle = b->keep_idle;
 	h->asked_at = clock_now();
+	while (h->count < h->max_connections && line_grant(h, NULL))	/* a reload has raised it */
+		h->count++;
 	return h;
 }
 
@@ -306,47 +352,7 @@ static void sweep_fire(struct timer *t)
 		timer_set(t, deadline_in(FORGET_SPAN));
 }
 
-/* ---- the line ---- */
-
-static void waiter_leave(struct waiter *w)
-{
-	for (size_t i = 0; i < w->count; i++)
-		ring_remove(&w->places[i].link);
-	w->left = 0;
-}
-
-static struct place *line_first(struct pool_host *h)
-{
-	return ring_empty(&h->line) ? NULL : container_of(h->line.next, struct place, link);
-}
-
-/* A place of h goes to the first in line, with a warm connection in it or without. False: nobody waits. */
-static bool line_grant(struct pool_host *h, struct pooled *warm)
-{
-	struct place *first = line_first(h);
-	struct waiter *w;
-
-	if (!first)
-		return false;
-	w = first->waiter;
-	waiter_leave(w);
-	w->host = h;
-	w->pooled = warm;
-	event_set(&w->granted);
-	return true;
-}
-
-/* h cannot serve them now. Who has no other host to wait for goes and says so. */
-static void line_dismiss(struct pool_host *h)
-{
-	struct place *first;
-
-	while ((first = line_first(h))) {
-		ring_remove(&first->link);
-		if (--first->waiter->left == 0)
-			event_set(&first->waiter->granted);
-	}
-}
+/* ---- connections ---- */
 
 /* A place is no longer used. */
 static void place_free(struct pool_host *h)
@@ -354,8 +360,6 @@ static void place_free(struct pool_host *h)
 	if (!line_grant(h, NULL))
 		h->count--;
 }
-
-/* ---- connections ---- */
 
 static struct pooled *pooled_new(struct pool_host *h)
 {
@@ -404,7 +408,7 @@ static void idle_drop_all(struct pool_host *h, bool politely)
 		idle_drop(pooled_of_link(h->idle.prev), politely);
 }
 
-/* It ended, or it said something that nobody asked for (421 on a shutdown). TLS may merely have had a word with itself. */
+/* It ended, or said something that nobody asked for (421 on a shutdown). TLS may merely have had a word with itself. */
 static void idle_ready(struct stream *s)
 {
 	struct smtp_client *c = container_of(s, struct smtp_client, stream);
@@ -695,10 +699,12 @@ ASYNC static struct pooled *host_open(struct pool_host *h, struct take *t)
 
 /* ---- taking ---- */
 
-/* Waits in the lines of the backend's hosts. False: over without a grant, *over_at_once: no host left to wait for. */
+/* Waits in the lines of the backend's hosts. False: no grant, *w is over (a host has room after all, none is up
+ * any more, the deadline). */
 ASYNC static bool wait_in_line(struct take *t, struct waiter *w)
 {
 	const struct backend *b = t->backend;
+	bool room = false;
 
 	*w = (struct waiter){ .fresh = t->fresh, .count = b->host_count };
 	event_init(&w->granted);
@@ -708,12 +714,14 @@ ASYNC static bool wait_in_line(struct take *t, struct waiter *w)
 
 		w->places[i].waiter = w;
 		ring_init(&w->places[i].link);
-		if (!host_is_down(h)) {
-			ring_add_last(&h->line, &w->places[i].link);
-			w->left++;
-		}
+		if (host_is_down(h))
+			continue;
+		room |= h->count < h->max_connections || !ring_empty(&h->idle);
+		ring_add_last(&h->line, &w->places[i].link);
+		w->left++;
 	}
-	wait_event(&w->granted, "a free connection to the backend", t->until);
+	if (w->left > 0 && !room)
+		wait_event(&w->granted, "a free connection to the backend", t->until);
 	waiter_leave(w);
 	return w->host != NULL;
 }
@@ -771,8 +779,10 @@ ASYNC static struct pooled *take(struct take *t)
 
 		for (size_t i = 0; i < b->host_count && !x && !t->pool->closed; i++)
 			x = take_from(host_get(t->pool, b, i), t, &full);
-		if (x || !full || take_over(t))
+		if (x)
 			return x;
+		if (take_over(t) || !full)
+			return NULL;
 		*t->why = NULL;
 		if (wait_in_line(t, &w) && (x = take_granted(&w, t)))
 			return x;
@@ -805,7 +815,8 @@ struct smtp_client *pool_take(struct pool *p, struct arena *a, const struct back
 
 static bool is_worn(const struct smtp_client *c)
 {
-	return c->transactions >= LIFE_TRANSACTIONS || clock_now() - c->opened >= LIFE_SPAN;
+	return c->transactions >= LIFE_TRANSACTIONS || c->errors >= LIFE_ERRORS ||
+		clock_now() - c->opened >= LIFE_SPAN;
 }
 
 void pool_give(struct pool *p, struct smtp_client *c)

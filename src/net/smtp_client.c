@@ -37,6 +37,8 @@
 
 static bool client_fail(struct smtp_client *c, const char **why, const char *reason)
 {
+	if (!c->broken)
+		c->reason = arena_printf(&c->arena, "%s", reason);
 	c->broken = true;
 	*why = reason;
 	return false;
@@ -137,6 +139,7 @@ void smtp_client_expect(struct smtp_client *c, uint32_t replies)
 	BUG_ON(c->data != DATA_OPEN || c->unread > 0);
 	c->unread = replies;
 	c->data = DATA_NONE;
+	c->delivering = true;
 }
 
 /* The line after the one that was answered. */
@@ -210,6 +213,11 @@ static bool reply_settle(struct smtp_client *c, const struct reply *reply, const
 		return client_fail(c, why, "malformed reply: code does not fit the command");
 	}
 	c->unread--;
+	if (!reply_is_positive(reply) && reply->code != 354)
+		c->errors++;
+	else if (c->delivering)
+		c->errors = 0;
+	c->delivering &= c->unread > 0;
 	if (reply->code == 421) {
 		client_spoil(c, "closed by the backend with 421");
 		return true;

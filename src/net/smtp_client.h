@@ -64,10 +64,12 @@ struct smtp_client {
 	uint8_t data;			/* enum data_phase */
 	uint32_t unread;		/* replies owed by the backend to what was queued */
 	uint32_t skip;			/* the first so many of them nobody waits for (XFORWARD) */
-	uint32_t transactions;
+	uint32_t transactions;		/* MAIL commands */
+	uint32_t errors;		/* refusals since a message was taken; backends slow down and hang up for them */
+	bool delivering;		/* the replies owed are to the dot */
 	struct str held;		/* lines that wait for the reply before them (no PIPELINING) */
 	size_t held_at;
-	const char *reason;		/* why it is broken, if no call has said so yet */
+	const char *reason;		/* why it is broken; lives as long as the connection */
 	uint64_t presented;		/* hash of what XCLIENT said last; 0: nothing */
 	nanoseconds opened, idle_since;
 	struct ring link;		/* the pool's */
