@@ -16,9 +16,9 @@
  * An entry is taken over in three moves: its tag is swapped for a mark of the taker, the counters
  * and the rest of the set are looked at, then the new tag is written. Whoever counts a session looks at the tag
  * again afterwards, so that nobody counts for the wrong client. Takers of one set see each other's marks:
- * the one further behind gives way, so a client never gets two entries (unless a taker was killed
- * in between; then ending a session finds the one it was counted in). No step waits for another
- * process without bound.
+ * the one further behind gives way, so a client gets one entry. No step waits for another process without bound: a
+ * taker that is away for too long is taken for dead, and then a client can have two entries
+ * for a while. Both are summed up, and ending a session finds the one it was counted in.
  *
  * The connection rate is a leaky bucket as one number: the moment at which it will be empty (GCRA).
  */
@@ -134,6 +134,18 @@ static uint32_t open_sum(struct rate_entry *e)
 	return sum;
 }
 
+/* The open sessions of a client. Its entry is e, whatever mark a taker may just have set there; it has a second when a taker was away for so long that others took it
+ * for dead; a limit must hold then, too. */
+static uint32_t client_sum(const struct rate_entry *e, struct rate_entry *set, uint64_t tag)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < WAYS; i++)
+		if (&set[i] == e || atomic_load(&set[i].tag) == tag)
+			sum += open_sum(&set[i]);
+	return sum;
+}
+
 /* Takes an entry that may go: sets its tag to our mark. *was: the tag before. NULL: none may go. */
 static struct rate_entry *set_take(struct rate_entry *set, uint64_t mark, uint64_t *was)
 {
@@ -242,13 +254,14 @@ static bool entry_count(struct rate_entry *e, uint64_t tag, unsigned slot)
 enum room { ROOM, ROOM_NONE, ROOM_LOOK_AGAIN };
 
 /* Our session is counted: is that one too many? If so it is taken back. */
-static enum room entry_room(struct rate_entry *e, unsigned slot, uint32_t max_sessions)
+static enum room entry_room(struct rate_entry *e, struct rate_entry *set, uint64_t tag, unsigned slot,
+	uint32_t max_sessions)
 {
-	if (max_sessions == 0 || open_sum(e) <= max_sessions)
+	if (max_sessions == 0 || client_sum(e, set, tag) <= max_sessions)
 		return ROOM;
 	atomic_fetch_sub(&e->open[slot], 1);
 	/* Full without us, or did two of us step on each other's toes? */
-	return open_sum(e) >= max_sessions ? ROOM_NONE : ROOM_LOOK_AGAIN;
+	return client_sum(e, set, tag) >= max_sessions ? ROOM_NONE : ROOM_LOOK_AGAIN;
 }
 
 /* GCRA: each connection moves the moment of emptiness by period/count; more than a period ahead is too fast. */
@@ -283,7 +296,7 @@ enum rate_answer rate_session_begin(struct rates *r, const struct ip *client, ui
 		if (!e || atomic_load(&e->open[r->slot]) == UINT16_MAX || tries == TRIES)
 			return RATE_OK;
 		if (entry_count(e, tag, r->slot))
-			room = entry_room(e, r->slot, max_sessions);
+			room = entry_room(e, set_of(table_of(r), tag), tag, r->slot, max_sessions);
 	}
 	atomic_store(&e->seen, clock_now());
 	if (room == ROOM_NONE)
