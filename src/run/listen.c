@@ -92,7 +92,7 @@ static void acceptor_resume(struct timer *t)
 /* One connection. False: no more for now. */
 static bool accept_one(struct acceptor *a)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t length = sizeof(peer);
 	struct ip ip = { { 0 } };
 	uint16_t port = 0;

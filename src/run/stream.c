@@ -94,10 +94,10 @@ static size_t input_room(struct stream *s)
 	if (!s->in || s->in_cap != STREAM_BUFFER) {
 		char *p = buffer_take();
 
-		if (held > 0)
+		if (s->in) {
 			memcpy(p, s->in + s->in_start, held);
-		if (s->in)
 			buffer_give(s->in, s->in_cap);
+		}
 		s->in = p;
 		s->in_cap = STREAM_BUFFER;
 	} else if (held > 0 && s->in_start > 0) {
@@ -354,7 +354,7 @@ static char *output_room(struct stream *s, size_t n)
 
 	if (s->out_cap - s->out_end >= n && s->out)
 		return s->out + s->out_end;
-	if (s->out_start > 0)
+	if (s->out && s->out_start > 0)
 		memmove(s->out, s->out + s->out_start, held);
 	s->out_start = 0;
 	s->out_end = (uint32_t)held;

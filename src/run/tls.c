@@ -425,8 +425,9 @@ static int passage_result(const struct passage *p)
 
 int tls_read(struct stream *s, char *buffer, size_t n)
 {
-	struct passage p = { .stream = s, .buffer = buffer, .n = n };
+	struct passage p = { .stream = s, .n = n };
 
+	p.buffer = buffer;
 	fiber_hoist(read_records, &p);
 	return passage_result(&p);
 }
