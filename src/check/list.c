@@ -350,16 +350,16 @@ static bool imprint_eq(const struct imprint *a, const struct imprint *b)
 }
 
 /* Written so recently that it may be written to again? Compared with the clock that stamps files, not with ours,
- * which tests move by hand. A stamp from the future is no sign of it. */
+ * which tests move by hand; a stamp may be a tick ahead of it. One from the far future is no sign of anything. */
 static bool imprint_is_fresh(const struct imprint *i)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	clock_gettime(CLOCK_REALTIME, &now);
 
 	int64_t age = (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec - i->modified;
 
-	return age >= 0 && age < SETTLE_MS * NS_PER_MS;
+	return age > -SETTLE_MS * NS_PER_MS && age < SETTLE_MS * NS_PER_MS;
 }
 
 /* A line without its comment: # at the start or behind white space (# is a character of addresses). */

@@ -134,8 +134,8 @@ static uint32_t open_sum(struct rate_entry *e)
 	return sum;
 }
 
-/* The open sessions of a client. Its entry is e, whatever mark a taker may just have set there; it has a second when a taker was away for so long that others took it
- * for dead; a limit must hold then, too. */
+/* The open sessions of a client. Its entry is e, whatever mark a taker may just have set there. It has a second one
+ * after a taker was away for so long that others took it for dead; a limit must hold then, too. */
 static uint32_t client_sum(const struct rate_entry *e, struct rate_entry *set, uint64_t tag)
 {
 	uint32_t sum = 0;
