@@ -1,0 +1,595 @@
+/*
+ * Supervision.
+ *
+ * Listening sockets: for every address one SO_REUSEPORT socket per seat (a seat
+ * is a worker's place, 0 to workers-1). The master never closes one that is
+ * wanted, so connections that wait in its backlog survive the worker's death, a
+ * reload and an upgrade.
+ *
+ * Upgrade (SIGUSR2): the new binary first checks the configuration, then takes
+ * this process over by execve(): the process id, the children and every
+ * descriptor stay. What the new image needs to know travels in the environment.
+ * It starts workers of its own and lets the old ones serve out their sessions.
+ * (A second master beside the old one was rejected: the process id changes, and
+ * service managers lose track.)
+ */
+#include "app/master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_SOCKETS 512
+#define INHERIT "SPURN_INHERIT"
+#define STOP_TIME (30 * NS_PER_SECOND)
+
+struct listening {
+	char text[128];
+	unsigned seat;
+	int fd;
+};
+
+struct child {
+	pid_t pid;		/* 0: none */
+	int channel;
+	unsigned seat;
+	bool leaving;		/* told to go: not replaced */
+	nanoseconds started;
+};
+
+static struct master {
+	const struct master_options *options;
+	struct config *config;
+	struct shared *shared;
+	int shared_fd, control_fd;
+	struct listening sockets[MAX_SOCKETS];
+	size_t socket_count;
+	struct child children[RATE_WORKERS];	/* by worker slot */
+	unsigned seats;
+	nanoseconds restart_at[RATE_WORKERS];	/* by seat: when a dead one is replaced; 0: at once */
+	unsigned quick_deaths;
+	nanoseconds stop_at;			/* 0: not stopping */
+} m;
+
+/* ---- listening sockets ---- */
+
+static struct listening *find_socket(const char *text, unsigned seat)
+{
+	for (size_t i = 0; i < m.socket_count; i++)
+		if (m.sockets[i].seat == seat && strcmp(m.sockets[i].text, text) == 0)
+			return &m.sockets[i];
+	return NULL;
+}
+
+static bool remember_socket(const char *text, unsigned seat, int fd)
+{
+	struct listening *s = &m.sockets[m.socket_count];
+
+	if (m.socket_count == MAX_SOCKETS || strlen(text) >= sizeof(s->text))
+		return false;
+	snprintf(s->text, sizeof(s->text), "%s", text);
+	s->seat = seat;
+	s->fd = fd;
+	m.socket_count++;
+	return true;
+}
+
+static bool open_socket(const struct listen_address *a, unsigned seat, const char **why)
+{
+	bool local = a->address.ss_family == AF_UNIX;
+	int fd;
+
+	/* A Unix socket has one backlog: all seats share it. */
+	if (local && seat > 0) {
+		struct listening *first = find_socket(a->text, 0);
+
+		fd = first ? dup(first->fd) : -1;
+	} else {
+		fd = listen_open((const struct sockaddr *)&a->address, a->length, !local, why);
+	}
+	if (fd < 0)
+		return false;
+	return remember_socket(a->text, seat, fd);
+}
+
+/* Opens what the configuration names and is not open yet; opened ones are told to the running workers. */
+static bool open_sockets(const struct config *c, void (*opened)(const struct listening *))
+{
+	for (size_t i = 0; i < c->listener_count; i++)
+		for (size_t k = 0; k < c->listeners[i].address_count; k++)
+			for (unsigned seat = 0; seat < m.seats; seat++) {
+				const struct listen_address *a = &c->listeners[i].addresses[k];
+				const char *why = NULL;
+
+				if (find_socket(a->text, seat))
+					continue;
+				if (!open_socket(a, seat, &why)) {
+					log_error("listen on %s: %s", a->text, why ? why : strerror(errno));
+					return false;
+				}
+				if (opened)
+					opened(&m.sockets[m.socket_count - 1]);
+			}
+	return true;
+}
+
+static bool open_control(const struct config *c)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	const char *why = NULL;
+
+	if (snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/control", c->state_dir) >= (int)sizeof(sun.sun_path)) {
+		log_error("state-dir: the path of the control socket is too long");
+		return false;
+	}
+	m.control_fd = listen_open((struct sockaddr *)&sun, sizeof(sun), false, &why);
+	if (m.control_fd < 0) {
+		log_error("control socket %s: %s", sun.sun_path, why ? why : strerror(errno));
+		return false;
+	}
+	chmod(sun.sun_path, 0660);
+	return true;
+}
+
+static bool make_directories(const struct config *c)
+{
+	static const char *const names[] = { "", "/store", "/journal", "/spool" };
+	char path[512];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s", c->state_dir, names[i]);
+		if (mkdir(path, 0750) != 0 && errno != EEXIST) {
+			log_error("state-dir %s: %s", path, strerror(errno));
+			return false;
+		}
+		if (access(path, W_OK | X_OK) != 0) {
+			log_error("state-dir %s: %s (it must belong to the user that Spurn runs as)", path,
+				strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- workers ---- */
+
+static void send_order(const struct child *child, enum worker_order kind, const char *text, int fd)
+{
+	struct order order = { .kind = (char)kind };
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { &order, sizeof(order) };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	snprintf(order.text, sizeof(order.text), "%s", text ? text : "");
+	if (fd >= 0) {
+		message.msg_control = &control;
+		message.msg_controllen = sizeof(control);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	if (child->pid && sendmsg(child->channel, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_warning("worker %d does not listen: %s", (int)child->pid, strerror(errno));
+}
+
+static void order_all(enum worker_order kind)
+{
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid)
+			send_order(&m.children[slot], kind, NULL, -1);
+}
+
+static void tell_opened(const struct listening *s)
+{
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid && !m.children[slot].leaving && m.children[slot].seat == s->seat)
+			send_order(&m.children[slot], ORDER_LISTEN, s->text, s->fd);
+}
+
+static _Noreturn void become_worker(unsigned slot, unsigned seat, int channel)
+{
+	struct worker_start start = { .shared = m.shared, .config = m.config, .slot = slot, .channel = channel,
+		.control = m.control_fd, .foreground = m.options->foreground };
+
+	for (size_t i = 0; i < m.socket_count; i++) {
+		if (m.sockets[i].seat != seat) {
+			close(m.sockets[i].fd);
+		} else if (start.listener_count < sizeof(start.listeners) / sizeof(start.listeners[0])) {
+			start.listeners[start.listener_count].text = m.sockets[i].text;
+			start.listeners[start.listener_count++].fd = m.sockets[i].fd;
+		}
+	}
+	for (unsigned other = 0; other < RATE_WORKERS; other++)
+		if (m.children[other].pid)
+			close(m.children[other].channel);
+	worker_run(&start);
+}
+
+static bool start_worker(unsigned seat)
+{
+	unsigned slot = 0;
+	int pair[2];
+	pid_t pid;
+
+	while (slot < RATE_WORKERS && m.children[slot].pid)
+		slot++;
+	if (slot == RATE_WORKERS || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		return false;
+	struct worker_slot *shared = &m.shared->slots[slot];
+
+	clock_turn();
+	shared->generation = ++m.shared->generations;
+	shared->heartbeat = clock_now() + 10 * NS_PER_SECOND;	/* time to start */
+	shared->state = WORKER_STARTING;
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		become_worker(slot, seat, pair[1]);
+	}
+	close(pair[1]);
+	if (pid < 0) {
+		close(pair[0]);
+		shared->generation = 0;
+		log_error("fork: %s", strerror(errno));
+		return false;
+	}
+	shared->pid = pid;
+	m.children[slot] = (struct child){ .pid = pid, .channel = pair[0], .seat = seat, .started = clock_now() };
+	/* It must survive the execve() of an upgrade. */
+	fcntl(pair[0], F_SETFD, 0);
+	return true;
+}
+
+static bool seat_is_taken(unsigned seat)
+{
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid && m.children[slot].seat == seat && !m.children[slot].leaving)
+			return true;
+	return false;
+}
+
+static void fill_seats(void)
+{
+	for (unsigned seat = 0; seat < m.seats && !m.stop_at; seat++)
+		if (!seat_is_taken(seat) && clock_now() >= m.restart_at[seat] && !start_worker(seat))
+			m.restart_at[seat] = clock_now() + NS_PER_SECOND;
+}
+
+static void describe_death(const struct child *child, int status)
+{
+	if (WIFSIGNALED(status))
+		log_alert("worker %d ended by signal %d (%s); its sessions are lost, their senders try again",
+			(int)child->pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		log_alert("worker %d ended with status %d", (int)child->pid, WEXITSTATUS(status));
+}
+
+static void bury_child(unsigned slot, int status)
+{
+	struct child *child = &m.children[slot];
+	struct worker_slot *shared = &m.shared->slots[slot];
+	bool quick = clock_now() - child->started < 2 * NS_PER_SECOND;
+
+	if (!child->leaving) {
+		describe_death(child, status);
+		m.shared->crashes++;
+		m.quick_deaths = quick ? m.quick_deaths + 1 : 0;
+		m.restart_at[child->seat] = m.quick_deaths > 3 ? clock_now() + 2 * NS_PER_SECOND : 0;
+	}
+	rate_worker_gone(m.shared->rates, slot);
+	shared->pid = 0;
+	shared->generation = 0;
+	shared->sessions = 0;
+	shared->state = WORKER_NONE;
+	shared->counters[EDGE_SESSIONS_OPEN] = 0;
+	close(child->channel);
+	*child = (struct child){ 0 };
+}
+
+static void reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+			if (m.children[slot].pid == pid)
+				bury_child(slot, status);
+}
+
+/* A loop that has not turned is stuck: its sessions are lost anyway. */
+static void watch_over(void)
+{
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++) {
+		nanoseconds silent = clock_now() - m.shared->slots[slot].heartbeat;
+
+		if (!m.children[slot].pid || silent < m.config->watchdog)
+			continue;
+		log_alert("worker %d has not turned for %lld s: replaced", (int)m.children[slot].pid,
+			(long long)(silent / NS_PER_SECOND));
+		kill(m.children[slot].pid, SIGKILL);
+	}
+}
+
+/* ---- reload ---- */
+
+static void say_config(void *arg, const char *message)
+{
+	(void)arg;
+	log_error("%s", message);
+}
+
+static void reload(void)
+{
+	struct config *fresh = config_load(m.options->config_path, say_config, NULL);
+
+	m.shared->reload_failed = 1;
+	if (!fresh) {
+		log_error("reload refused, the old configuration stays");
+		return;
+	}
+	if (strcmp(fresh->state_dir, m.config->state_dir) != 0 || fresh->workers != m.config->workers)
+		log_warning("state-dir and workers change at the next start only");
+	if (!open_sockets(fresh, tell_opened)) {
+		log_error("reload refused, the old configuration stays");
+		config_unref(fresh);
+		return;
+	}
+	config_unref(m.config);
+	m.config = fresh;
+	m.shared->reload_failed = 0;
+	m.shared->reloaded = clock_wall();
+	order_all(ORDER_RELOAD);
+	log_info("configuration reloaded");
+}
+
+/* ---- upgrade ---- */
+
+/* "shared control seats;slot:pid:channel:seat ...;fd:seat:text ..." */
+static char *describe_inheritance(struct arena *a)
+{
+	struct str out = STR_IN(a);
+
+	str_printf(&out, "%d %d %u;", m.shared_fd, m.control_fd, m.seats);
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid)
+			str_printf(&out, "%u:%d:%d:%u ", slot, (int)m.children[slot].pid,
+				m.children[slot].channel, m.children[slot].seat);
+	str_addc(&out, ';');
+	for (size_t i = 0; i < m.socket_count; i++)
+		str_printf(&out, "%d:%u:%s ", m.sockets[i].fd, m.sockets[i].seat, m.sockets[i].text);
+	return (char *)str_cstr(&out);
+}
+
+static void inherit_child(const char *text)
+{
+	unsigned slot, seat;
+	int pid, channel;
+
+	if (sscanf(text, "%u:%d:%d:%u", &slot, &pid, &channel, &seat) != 4 || slot >= RATE_WORKERS)
+		return;
+	m.children[slot] = (struct child){ .pid = pid, .channel = channel, .seat = seat, .leaving = true,
+		.started = clock_now() };
+	if (m.shared->slots[slot].pid != pid) {		/* a new shared memory: it must know them, too */
+		m.shared->slots[slot].pid = pid;
+		m.shared->slots[slot].heartbeat = INT64_MAX / 2;
+	}
+}
+
+static void inherit_socket(const char *text)
+{
+	char address[128];
+	unsigned seat;
+	int fd;
+
+	if (sscanf(text, "%d:%u:%127s", &fd, &seat, address) == 3)
+		remember_socket(address, seat, fd);
+}
+
+static void inherit_list(char *list, void (*one)(const char *))
+{
+	for (char *save = NULL, *item = strtok_r(list, " ", &save); item; item = strtok_r(NULL, " ", &save))
+		one(item);
+}
+
+/* Takes over what the image before us left. false: there is nothing, this is a first start. */
+static bool inherit(void)
+{
+	char *text = getenv(INHERIT), *children, *sockets;
+	unsigned seats;
+
+	if (!text)
+		return false;
+	text = strdup(text);
+	unsetenv(INHERIT);
+	if (!text || sscanf(text, "%d %d %u", &m.shared_fd, &m.control_fd, &seats) != 3)
+		return false;
+	children = strchr(text, ';');
+	sockets = children ? strchr(children + 1, ';') : NULL;
+	m.shared = shared_map(m.shared_fd);
+	if (!sockets || !m.shared)
+		log_warning("upgrade: another layout of shared memory, rates begin anew");
+	if (!m.shared) {
+		m.shared_fd = shared_create();
+		m.shared = m.shared_fd >= 0 ? shared_map(m.shared_fd) : NULL;
+	}
+	if (sockets && m.shared) {
+		*sockets++ = '\0';
+		inherit_list(children + 1, inherit_child);
+		inherit_list(sockets, inherit_socket);
+	}
+	free(text);
+	return m.shared != NULL;
+}
+
+/* The new binary must be able to read the configuration before it gets our place. */
+static bool new_binary_agrees(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		sigset_t none;
+
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		execl(m.options->argv[0], m.options->argv[0], "-t", "-c", m.options->config_path, (char *)NULL);
+		_exit(127);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void upgrade(void)
+{
+	struct arena a = ARENA_INIT;
+
+	if (!new_binary_agrees()) {
+		log_error("upgrade refused: %s cannot be run with this configuration", m.options->argv[0]);
+		return;
+	}
+	for (size_t i = 0; i < m.socket_count; i++)
+		fcntl(m.sockets[i].fd, F_SETFD, 0);
+	fcntl(m.shared_fd, F_SETFD, 0);
+	fcntl(m.control_fd, F_SETFD, 0);
+	setenv(INHERIT, describe_inheritance(&a), 1);
+	log_info("upgrade: executing %s", m.options->argv[0]);
+	execv(m.options->argv[0], m.options->argv);
+	log_error("upgrade failed: %s: %s", m.options->argv[0], strerror(errno));
+	unsetenv(INHERIT);
+	arena_drop(&a);
+}
+
+/* ---- the loop ---- */
+
+static void begin_stop(void)
+{
+	if (m.stop_at)
+		return;
+	log_info("stopping");
+	m.stop_at = clock_now() + STOP_TIME;
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		m.children[slot].leaving = true;
+	order_all(ORDER_DRAIN);
+}
+
+static bool any_child(void)
+{
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid)
+			return true;
+	return false;
+}
+
+static void kill_all(void)
+{
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid)
+			kill(m.children[slot].pid, SIGKILL);
+}
+
+static void on_signal(int signo)
+{
+	switch (signo) {
+	case SIGHUP:
+		reload();
+		break;
+	case SIGUSR2:
+		upgrade();
+		break;
+	case SIGTERM:
+	case SIGINT:
+		begin_stop();
+		break;
+	default:
+		break;
+	}
+}
+
+static int signal_descriptor(void)
+{
+	static const int signals[] = { SIGHUP, SIGUSR2, SIGTERM, SIGINT, SIGCHLD };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void supervise(int signals)
+{
+	struct signalfd_siginfo info;
+
+	for (;;) {
+		struct pollfd p = { .fd = signals, .events = POLLIN };
+
+		poll(&p, 1, 500);
+		clock_turn();
+		while (read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+			on_signal((int)info.ssi_signo);
+		reap();
+		watch_over();
+		if (m.stop_at && !any_child())
+			return;
+		if (m.stop_at && clock_now() >= m.stop_at)
+			kill_all();
+		fill_seats();
+	}
+}
+
+static bool first_start(void)
+{
+	m.shared_fd = shared_create();
+	m.shared = m.shared_fd >= 0 ? shared_map(m.shared_fd) : NULL;
+	if (!m.shared) {
+		log_error("shared memory: %s", strerror(errno));
+		return false;
+	}
+	fcntl(m.shared_fd, F_SETFD, FD_CLOEXEC);
+	return open_control(m.config);
+}
+
+int master_run(const struct master_options *o, struct config *c)
+{
+	int signals = signal_descriptor();
+
+	clock_turn();
+	m.options = o;
+	m.config = c;
+	m.seats = c->workers;
+	m.control_fd = -1;
+	if (!make_directories(c))
+		return 73;
+	if (!inherit() && !first_start())
+		return 71;
+	m.shared->master_pid = getpid();
+	m.shared->started = clock_wall();
+	if (!open_sockets(c, NULL))
+		return 69;
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid)
+			send_order(&m.children[slot], ORDER_QUIESCE, NULL, -1);
+	fill_seats();
+	log_info("started, %u workers", m.seats);
+	supervise(signals);
+	unlink(arena_printf(&c->arena, "%s/control", c->state_dir));
+	log_info("stopped");
+	return 0;
+}

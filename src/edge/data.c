@@ -1,0 +1,390 @@
+/*
+ * The body: bytes from the client into the spool, and what is decided at their
+ * end.
+ *
+ * While data arrives nothing waits: the framing machine hands its pieces to the
+ * header parser, the body hash and the spool, on the scheduler's stack. Only
+ * the end borrows a fiber: verdict, ledger, relay; the backend's own answer is
+ * our answer. A message that is refused already (framing, size) is still read to its
+ * true end, since only there may the dialogue go on.
+ */
+#include "edge/transaction.h"
+
+#include "base/log.h"
+
+#define PROGRESS_LOOK (15 * NS_PER_SECOND)
+#define RATE_GRACE (60 * NS_PER_SECOND)
+
+/* ---- while it arrives ---- */
+
+static void on_wire(void *arg, struct slice piece)
+{
+	struct transaction *tx = arg;
+
+	if (!tx->discard && !spool_add(&tx->spool, piece))
+		tx->discard = true;
+}
+
+static void on_content(void *arg, struct slice piece)
+{
+	struct transaction *tx = arg;
+
+	if (tx->discard)
+		return;
+	if (!tx->header.done)
+		piece = slice_from(piece, header_push(&tx->header, piece));
+	if (piece.n > 0)
+		EVP_DigestUpdate(tx->body_hash, piece.p, piece.n);
+}
+
+bool data_begin(struct session *s)
+{
+	struct transaction *tx = s->tx;
+	const struct listener_conf *l = s->listener;
+
+	tx->body_hash = EVP_MD_CTX_new();
+	if (!tx->body_hash || EVP_DigestInit_ex(tx->body_hash, s->edge->sha256, NULL) != 1)
+		return false;
+	smtp_data_init(&tx->framing, on_wire, on_content, tx);
+	tx->framing.repair = l->broken_peers && ip_set_contains(l->broken_peers, &s->client.ip);
+	header_init(&tx->header, &tx->arena, l->header_limit, l->max_fields);
+	tx->times.data_began = clock_now();
+	s->last_data = clock_now();
+	s->silent_until = deadline_in(PROGRESS_LOOK);
+	if (tx->relay.client)
+		timer_set(&tx->relay.hold, deadline_in(tx->config->hold_backend));
+	return true;
+}
+
+static bool over_limit(const struct session *s, uint64_t size)
+{
+	return s->listener->size_limit && size > s->listener->size_limit;
+}
+
+struct reply data_begin_chunk(struct session *s, uint64_t size, bool last)
+{
+	struct transaction *tx = s->tx;
+
+	s->chunk_left = size;
+	s->chunk_last = last;
+	s->chunk_refusal = REPLY_NONE;
+	if (!tx)
+		s->chunk_refusal = REPLY_BAD_SEQUENCE;
+	else if (tx->envelope.recipient_count == 0)
+		s->chunk_refusal = REPLY_NO_RECIPIENTS;
+	else if (!tx->chunking && !data_begin(s))
+		s->chunk_refusal = REPLY_LOCAL_TROUBLE;
+	else if (over_limit(s, tx->framing.content_size + size))
+		s->chunk_refusal = REPLY_TOO_BIG;
+	if (tx && s->chunk_refusal == REPLY_NONE)
+		tx->chunking = true;
+	s->mode = SESSION_CHUNK;
+	s->last_data = clock_now();
+	s->silent_until = deadline_in(PROGRESS_LOOK);
+	return (struct reply){ 0 };
+}
+
+static void look_at_size(struct session *s)
+{
+	struct transaction *tx = s->tx;
+
+	if (over_limit(s, tx->framing.content_size) && !tx->too_big) {
+		tx->too_big = true;
+		tx->discard = true;
+	}
+	if (tx->header.too_large)
+		tx->discard = true;
+	if (tx->discard && tx->spool.size > 0 && !tx->spool.error)
+		spool_drop(&tx->spool);
+	/* The backend's transaction does not wait for a long body. */
+	if (tx->relay.client && tx->framing.content_size > tx->config->hold_bytes)
+		relay_release(tx);
+}
+
+static bool push_chunk(struct session *s)
+{
+	struct slice in = slice_head(stream_input(&s->stream), s->chunk_left);
+
+	if (s->chunk_refusal == REPLY_NONE && in.n > 0) {
+		smtp_data_push_chunk(&s->tx->framing, in);
+		look_at_size(s);
+	}
+	stream_consume(&s->stream, in.n);
+	s->chunk_left -= in.n;
+	return s->chunk_left == 0;
+}
+
+bool data_push(struct session *s)
+{
+	size_t used = 0;
+	bool end;
+
+	s->last_data = clock_now();
+	if (s->mode == SESSION_CHUNK)
+		return push_chunk(s);
+	end = smtp_data_push(&s->tx->framing, stream_input(&s->stream), &used);
+	stream_consume(&s->stream, used);
+	look_at_size(s);
+	return end;
+}
+
+enum reply_name data_progress(struct session *s)
+{
+	const struct listener_conf *l = s->listener;
+	nanoseconds spent = s->tx ? clock_now() - s->tx->times.data_began : 0;
+
+	if (clock_now() - s->last_data >= l->data_timeout)
+		return REPLY_TIMEOUT;
+	if (s->tx && l->min_data_rate && spent > RATE_GRACE && s->chunk_refusal == REPLY_NONE &&
+	    s->tx->framing.content_size / (uint64_t)(spent / NS_PER_SECOND) < l->min_data_rate)
+		return REPLY_TOO_SLOW;
+	s->silent_until = deadline_min(deadline_in(PROGRESS_LOOK), s->last_data + l->data_timeout);
+	return REPLY_NONE;
+}
+
+/* ---- at the end ---- */
+
+static void learn_facts(struct transaction *tx)
+{
+	struct message_facts *m = &tx->envelope.message;
+	const struct header *h = &tx->header;
+	const struct field *f;
+	unsigned length = 0;
+
+	header_finish(&tx->header);
+	m->id = header_message_id(&tx->arena, h);
+	if ((f = header_field(h, SLICE("Date"), 0)))
+		m->date = field_unfolded(&tx->arena, f);
+	if ((f = header_field(h, SLICE("From"), 0)))
+		m->from = field_unfolded(&tx->arena, f);
+	if ((f = header_field(h, SLICE("Subject"), 0)))
+		m->subject = field_unfolded(&tx->arena, f);
+	m->size = tx->framing.content_size;
+	m->received_count = header_count(h, SLICE("Received"));
+	m->bare_newline = tx->framing.bare_cr || tx->framing.bare_lf;
+	m->eight_bit = tx->framing.eight_bit;
+	m->header_malformed = h->malformed;
+	EVP_DigestFinal_ex(tx->body_hash, m->body_sha256, &length);
+	COUNT_IF(tx->framing.bare_lf, BARE_LF);
+	COUNT_IF(tx->framing.bare_cr, BARE_CR);
+}
+
+/* Says the final reply and remembers it for the record. */
+static void answer(struct transaction *tx, enum disposition d, enum reply_name name, struct slice detail)
+{
+	struct session *s = tx->session;
+	struct reply r = transaction_reply(tx, name, detail);
+
+	transaction_decide(tx, d, &r);
+	session_reply(s, &r);
+	if (r.code >= 400)
+		s->rejected++;
+	edge_count(s->edge, d == DISPOSITION_REJECT ? EDGE_MESSAGES_REFUSED :
+		d == DISPOSITION_DEFER ? EDGE_MESSAGES_DEFERRED : EDGE_MESSAGES_ACCEPTED, 1);
+}
+
+static void answer_plain(struct transaction *tx, enum disposition d, enum reply_name name)
+{
+	answer(tx, d, name, SLICE_NULL);
+}
+
+/* What the limits and the framing say, whatever any policy thinks. true: refused. */
+static bool refused_by_form(struct transaction *tx)
+{
+	const struct listener_conf *l = tx->session->listener;
+	enum reply_name name = REPLY_NONE;
+
+	if (tx->too_big) {
+		answer(tx, DISPOSITION_REJECT, REPLY_TOO_BIG, slice_of(arena_printf(&tx->arena, "%llu",
+			(unsigned long long)l->size_limit)));
+		return true;
+	}
+	if (tx->header.too_large)
+		name = REPLY_HEADER_TOO_LARGE;
+	else if (tx->envelope.message.bare_newline && !tx->framing.repair)
+		name = REPLY_BARE_NEWLINE;
+	else if (tx->framing.nul)
+		name = REPLY_NUL_IN_MESSAGE;
+	else if (tx->envelope.message.received_count > l->max_hops)
+		name = REPLY_MAIL_LOOP;
+	if (name != REPLY_NONE) {
+		answer_plain(tx, DISPOSITION_REJECT, name);
+		return true;
+	}
+	if (tx->spool.error) {
+		log_limited(LOG_ALERT, "spool", "spool: %s", strerror(tx->spool.error));
+		answer_plain(tx, DISPOSITION_DEFER, REPLY_SPOOL_FULL);
+		return true;
+	}
+	return false;
+}
+
+struct outcome {
+	uint32_t positive, transient, permanent;
+	const struct reply *refusal;	/* the first that is not positive */
+};
+
+static struct outcome outcome_of(const struct transaction *tx)
+{
+	struct outcome o = { 0 };
+
+	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next) {
+		if (r->has_it || reply_is_positive(&r->backend_reply)) {
+			o.positive++;
+			continue;
+		}
+		if (reply_is_permanent(&r->backend_reply))
+			o.permanent++;
+		else
+			o.transient++;
+		if (!o.refusal)
+			o.refusal = &r->backend_reply;
+	}
+	return o;
+}
+
+/* Those who refused come back alone next time, and then hear the backend's own live answer. */
+static void hint_refusals(struct transaction *tx)
+{
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		if (!r->has_it && !reply_is_positive(&r->backend_reply))
+			commit_hint(tx, r);
+}
+
+static enum reply_name refusal_of_content(const struct reply *said)
+{
+	bool permanent = reply_is_permanent(said);
+
+	if (said->enhanced.subject == 2 && said->enhanced.detail == 2)
+		return permanent ? REPLY_MAILBOX_FULL : REPLY_MAILBOX_FULL_NOW;
+	return permanent ? REPLY_CONTENT_REFUSED : REPLY_CONTENT_DEFERRED;
+}
+
+/* The backend has answered for every recipient: its answer is ours. */
+static void answer_outcome(struct transaction *tx, enum disposition accepted)
+{
+	struct outcome o = outcome_of(tx);
+
+	commit_settle(tx);
+	if (!o.refusal) {
+		edge_count(tx->session->edge, EDGE_OCTETS_RELAYED, (int64_t)tx->envelope.message.size);
+		answer(tx, accepted, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
+	} else if (o.positive == 0 && o.transient == 0) {
+		answer_plain(tx, DISPOSITION_REJECT, refusal_of_content(o.refusal));
+	} else if (o.positive == 0 && o.permanent == 0) {
+		answer_plain(tx, DISPOSITION_DEFER, refusal_of_content(o.refusal));
+	} else {
+		hint_refusals(tx);
+		answer_plain(tx, DISPOSITION_DEFER, REPLY_MIXED_OUTCOME);
+	}
+}
+
+static void answer_trouble(struct transaction *tx, bool sent_dot, const char *why, deadline until)
+{
+	struct finding *f = finding_add(&tx->envelope.findings, &tx->arena, CHECK_RECIPIENT, RESULT_TEMPERROR,
+		arena_printf(&tx->arena, "backend: %s", why ? why : "no answer"));
+
+	(void)f;
+	if (sent_dot) {
+		tx->in_doubt = true;
+		commit_lose(tx);
+		edge_count(tx->session->edge, EDGE_MESSAGES_IN_DOUBT, 1);
+	} else {
+		commit_abort(tx);
+	}
+	answer_plain(tx, DISPOSITION_DEFER, deadline_passed(until) ? REPLY_BUDGET_SPENT :
+		sent_dot ? REPLY_BACKEND_TROUBLE : REPLY_BACKEND_DOWN);
+}
+
+static ASYNC void relay_and_answer(struct transaction *tx, enum disposition accepted)
+{
+	const char *why = NULL;
+	bool sent_dot = false;
+	deadline until = deadline_in(tx->config->answer_budget);
+	nanoseconds began = clock_precise();
+
+	switch (commit_begin(tx)) {
+	case COMMIT_BUSY:
+		answer_plain(tx, DISPOSITION_DEFER, REPLY_IN_DOUBT);
+		return;
+	case COMMIT_ALL_HAVE_IT:
+		edge_count(tx->session->edge, EDGE_MESSAGES_REPEATED, 1);
+		commit_settle(tx);
+		answer(tx, accepted, REPLY_ALREADY_HAS, slice_of(tx->envelope.ref));
+		return;
+	case COMMIT_GO:
+		break;
+	}
+	bool answered = relay_message(tx, &sent_dot, &why, until);
+	tx->times.relay += clock_precise() - began;
+	if (answered)
+		answer_outcome(tx, accepted);
+	else
+		answer_trouble(tx, sent_dot, why, until);
+}
+
+static ASYNC void finish_message(struct session *s)
+{
+	struct transaction *tx = s->tx;
+	struct verdict v = { .disposition = DISPOSITION_ACCEPT };
+
+	tx->times.data = clock_now() - tx->times.data_began;
+	timer_clear(&tx->relay.hold);
+	learn_facts(tx);
+	if (!refused_by_form(tx)) {
+		if (!s->listener->outbound)
+			v = verdict_of_message(tx->config, tx->domain, &tx->envelope,
+				*s->edge->services.observe_all);
+		tx->because = v.because;
+		if (v.reply != REPLY_NONE)
+			answer(tx, v.disposition, v.reply, v.detail);
+		else
+			relay_and_answer(tx, v.disposition);
+	}
+	transaction_end(s);
+}
+
+static void answer_chunk(struct session *s)
+{
+	struct str octets = STR_IN(&s->scratch);
+
+	str_number(&octets, s->tx->framing.content_size);
+	session_say(s, REPLY_CHUNK_OK, str_slice(&octets));
+	arena_drop(&s->scratch);
+}
+
+static void refuse_chunk(struct session *s)
+{
+	struct slice detail = s->chunk_refusal == REPLY_BAD_SEQUENCE ? SLICE("MAIL") : SLICE_NULL;
+
+	if (s->tx && s->chunk_refusal != REPLY_NO_RECIPIENTS) {
+		struct reply r = transaction_reply(s->tx, s->chunk_refusal, s->chunk_refusal == REPLY_TOO_BIG ?
+			slice_of(arena_printf(&s->tx->arena, "%llu",
+				(unsigned long long)s->listener->size_limit)) : SLICE_NULL);
+
+		transaction_decide(s->tx, r.code >= 500 ? DISPOSITION_REJECT : DISPOSITION_DEFER, &r);
+		session_reply(s, &r);
+		transaction_end(s);
+		return;
+	}
+	session_say(s, s->chunk_refusal, detail);
+	s->errors++;
+}
+
+ASYNC void data_finish(struct session *s)
+{
+	bool chunk = s->mode == SESSION_CHUNK;
+
+	s->mode = SESSION_COMMAND;
+	if (chunk && s->chunk_refusal != REPLY_NONE) {
+		refuse_chunk(s);
+		return;
+	}
+	if (chunk && !s->chunk_last) {
+		answer_chunk(s);
+		return;
+	}
+	if (chunk)
+		smtp_data_finish_chunks(&s->tx->framing);
+	finish_message(s);
+}

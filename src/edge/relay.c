@@ -1,0 +1,316 @@
+/*
+ * The mirror dialogue: a transaction with the backend beside the one with the
+ * client, reply by reply.
+ *
+ * RCPT is asked on a warm connection, together with MAIL where the backend
+ * pipelines. If the body follows at once, the same backend transaction takes it;
+ * if it is slow, the lease was given back meanwhile (transaction.c, data.c),
+ * and the envelope is replayed here. A warm connection that turns out to be dead
+ * before its first answer is replaced once by a fresh one: that failure was ours.
+ *
+ * Rejected: one backend connection per client connection (the baseline of every
+ * other proxy: it costs a connection set-up per message and holds the backend's
+ * processes for slow clients).
+ */
+#include "edge/transaction.h"
+
+#include "base/log.h"
+
+#define WHOLE_SEND (1024u * 1024u)	/* a spool up to this size is sent with its dot in one go */
+#define DEAD_WARM "backend closed a kept connection"
+
+static struct pool *pool_of(const struct transaction *tx)
+{
+	return tx->session->edge->services.pool;
+}
+
+static void drop_lease(struct transaction *tx, bool failed)
+{
+	struct relay *relay = &tx->relay;
+
+	if (relay->client)
+		pool_discard(pool_of(tx), relay->client, failed);
+	relay->client = NULL;
+	relay->mailed = false;
+	relay->open_recipients = 0;
+}
+
+void relay_release(struct transaction *tx)
+{
+	struct relay *relay = &tx->relay;
+
+	timer_clear(&relay->hold);
+	if (!relay->client)
+		return;
+	if (relay->client->broken)
+		pool_discard(pool_of(tx), relay->client, true);
+	else if (relay->mailed)
+		pool_reset_and_give(pool_of(tx), relay->client);
+	else
+		pool_give(pool_of(tx), relay->client);
+	relay->client = NULL;
+	relay->mailed = false;
+	relay->open_recipients = 0;
+}
+
+static ASYNC bool take_lease(struct transaction *tx, bool fresh, const char **why, deadline d)
+{
+	struct relay *relay = &tx->relay;
+	struct session *s = tx->session;
+
+	relay->reply = (struct reply){ 0 };
+	relay->client = pool_take(pool_of(tx), &tx->arena, relay->backend, fresh, &relay->reply, why, d);
+	if (!relay->client)
+		return false;
+	relay->host = arena_copy(&tx->arena, relay->client->host->url, strlen(relay->client->host->url));
+	if (!smtp_client_present(relay->client, relay->backend, &s->client, tx->envelope.ref,
+			tx->config->hostname, why, d)) {
+		drop_lease(tx, true);
+		return false;
+	}
+	return true;
+}
+
+/* Reads one reply into *out and remembers it as the last. */
+static ASYNC bool read_reply(struct transaction *tx, struct reply *out, const char **why, const char *label, deadline d)
+{
+	struct relay *relay = &tx->relay;
+
+	if (!smtp_client_reply(relay->client, &tx->arena, out, why, label, d))
+		return false;
+	relay->reply = *out;
+	return true;
+}
+
+/* MAIL and one RCPT together, or one RCPT after an accepted MAIL. */
+static ASYNC bool ask_recipient(struct transaction *tx, struct recipient *r, const char **why, deadline d)
+{
+	struct relay *relay = &tx->relay;
+	struct reply mail = { .code = 250 };
+
+	if (!relay->mailed)
+		smtp_client_queue_mail(relay->client, &tx->envelope, tx->envelope.declared_size);
+	smtp_client_queue_rcpt(relay->client, r);
+	if (!relay->mailed && !read_reply(tx, &mail, why, "backend MAIL", d))
+		return false;
+	relay->mail_refused = !reply_is_positive(&mail);
+	if (relay->mail_refused && relay->client->broken)
+		r->backend_reply = mail;	/* 421: there will be no second answer */
+	else if (!read_reply(tx, &r->backend_reply, why, "backend RCPT", d))
+		return false;
+	if (relay->mail_refused)
+		r->backend_reply = mail;
+	relay->mailed = true;
+	return true;
+}
+
+ASYNC bool relay_rcpt(struct transaction *tx, struct recipient *r, const char **why, deadline d)
+{
+	struct relay *relay = &tx->relay;
+
+	for (int attempt = 0; attempt < 2; attempt++) {
+		bool warm;
+
+		timer_clear(&relay->hold);
+		if (!relay->client && !take_lease(tx, attempt > 0, why, d))
+			return false;
+		warm = !relay->client->fresh;
+		if (ask_recipient(tx, r, why, d)) {
+			if (reply_is_positive(&r->backend_reply))
+				relay->open_recipients++;
+			if (relay->mail_refused || relay->client->broken)
+				relay_release(tx);
+			else
+				timer_set(&relay->hold, deadline_in(tx->config->hold_backend));
+			return true;
+		}
+		COUNT_IF(true, BACKEND_GONE);
+		drop_lease(tx, !warm);
+		/* Only a kept connection may have died before we came. */
+		if (!warm)
+			return false;
+	}
+	*why = DEAD_WARM;
+	return false;
+}
+
+/* ---- the message ---- */
+
+static bool to_send(const struct recipient *r)
+{
+	return !r->has_it;
+}
+
+static uint32_t count_to_send(const struct transaction *tx)
+{
+	uint32_t n = 0;
+
+	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		n += to_send(r);
+	return n;
+}
+
+/* Nobody has an answer yet. */
+static void clear_answers(struct transaction *tx)
+{
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		r->backend_reply = (struct reply){ 0 };
+}
+
+/* The envelope again, on a new lease. true: it was answered; open_recipients may be 0. */
+static ASYNC bool replay_envelope(struct transaction *tx, bool fresh, const char **why, deadline d)
+{
+	struct relay *relay = &tx->relay;
+	struct reply mail;
+
+	if (!take_lease(tx, fresh, why, d))
+		return false;
+	clear_answers(tx);
+	smtp_client_queue_mail(relay->client, &tx->envelope, tx->envelope.message.size);
+	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		if (to_send(r))
+			smtp_client_queue_rcpt(relay->client, r);
+	if (!read_reply(tx, &mail, why, "backend MAIL", d))
+		return false;
+	relay->mailed = true;
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
+		if (!to_send(r))
+			continue;
+		if (!relay->client->broken && !read_reply(tx, &r->backend_reply, why, "backend RCPT", d))
+			return false;
+		if (!reply_is_positive(&mail))
+			r->backend_reply = mail;
+		relay->open_recipients += reply_is_positive(&r->backend_reply);
+	}
+	return true;
+}
+
+/* DATA on a lease whose envelope stands. *go: 354 came; else the answer is everybody's. */
+static ASYNC bool ask_data(struct transaction *tx, bool *go, const char **why, deadline d)
+{
+	struct reply said;
+
+	smtp_client_queue(tx->relay.client, "DATA");
+	if (!read_reply(tx, &said, why, "backend DATA", d))
+		return false;
+	*go = said.code == 354;
+	if (*go)
+		return true;
+	if (said.code / 100 != 4 && said.code / 100 != 5) {
+		*why = "backend answered DATA with neither 354 nor a refusal";
+		return false;
+	}
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		if (to_send(r) && (r->backend_reply.code == 0 || reply_is_positive(&r->backend_reply)))
+			r->backend_reply = said;
+	return true;
+}
+
+/* Brings a backend to the point where it waits for the message: the held lease, or a replay, or a replay on a
+ * fresh connection after a kept one turned out dead. */
+static ASYNC bool open_data(struct transaction *tx, bool *go, const char **why, deadline d)
+{
+	struct relay *relay = &tx->relay;
+
+	*go = false;
+	if (relay->client && (!relay->mailed || relay->open_recipients != count_to_send(tx)))
+		relay_release(tx);
+	for (int attempt = 0; attempt < 3; attempt++) {
+		bool warm = true, held = relay->client != NULL;
+
+		if (held || replay_envelope(tx, attempt > 1, why, d)) {
+			if (relay->open_recipients == 0)
+				return true;
+			if (ask_data(tx, go, why, d))
+				return true;
+		}
+		if (!relay->client)
+			return false;
+		warm = held || !relay->client->fresh;
+		drop_lease(tx, !warm);
+		if (!warm || deadline_passed(d))
+			return false;
+	}
+	*why = DEAD_WARM;
+	return false;
+}
+
+/* Sends the message and its dot. A client that is gone before the dot ends it here. */
+static ASYNC bool send_message(struct transaction *tx, bool *sent_dot, const char **why, deadline d)
+{
+	const struct session *s = tx->session;
+	struct stream *to = &tx->relay.client->stream;
+	struct slice dot = SLICE(".\r\n");
+	bool whole = tx->spool.fd < 0 && tx->spool.size <= WHOLE_SEND;
+	uint64_t from = 0;
+	struct slice lead = trace_lead(tx, &from);
+
+	*why = "client is gone";
+	if (session_client_gone(s))
+		return false;
+	*sent_dot = whole;
+	*why = "backend takes no data";
+	if (spool_send(&tx->spool, from, lead, whole ? dot : SLICE_NULL, to, "backend body", d) != WAIT_READY)
+		return false;
+	if (whole)
+		return true;
+	*why = "client is gone";
+	if (session_client_gone(s))
+		return false;
+	*why = "backend takes no data";
+	*sent_dot = true;
+	stream_write(to, dot);
+	return stream_drain(to, "backend dot", d) == WAIT_READY;
+}
+
+/* One answer for all, or under LMTP one for each recipient that RCPT had accepted (RFC 2033 section 4.2). */
+static ASYNC bool read_answers(struct transaction *tx, const char **why, deadline d)
+{
+	struct smtp_client *client = tx->relay.client;
+	struct reply said = { 0 };
+
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
+		if (!to_send(r) || (r->backend_reply.code != 0 && !reply_is_positive(&r->backend_reply)))
+			continue;
+		if (said.code == 0 || client->lmtp) {
+			if (!read_reply(tx, &said, why, "backend final reply", d))
+				return false;
+			if (said.code / 100 == 3) {
+				*why = "backend answered the final dot with 3xx";
+				return false;
+			}
+		}
+		r->backend_reply = said;
+		r->final_answered = true;
+	}
+	return true;
+}
+
+ASYNC bool relay_message(struct transaction *tx, bool *sent_dot, const char **why, deadline d)
+{
+	struct relay *relay = &tx->relay;
+	bool go;
+
+	*sent_dot = false;
+	if (!open_data(tx, &go, why, d)) {
+		drop_lease(tx, false);
+		return false;
+	}
+	if (!go) {
+		relay_release(tx);
+		return true;
+	}
+	if (!send_message(tx, sent_dot, why, d)) {
+		drop_lease(tx, *sent_dot);
+		return false;
+	}
+	smtp_client_expect(relay->client, relay->client->lmtp ? relay->open_recipients : 1);
+	if (!read_answers(tx, why, d)) {
+		COUNT_IF(true, BACKEND_GONE);
+		drop_lease(tx, true);
+		return false;
+	}
+	relay->mailed = false;
+	relay_release(tx);
+	return true;
+}

@@ -1,0 +1,136 @@
+/*
+ * Trace fields (RFC 5321 section 4.4): what we add on top, and what we take
+ * away below.
+ *
+ * Signed bytes stay as they were: a message that carries none of our own marks
+ * from outside is relayed from the spool untouched, behind our fields. Only if
+ * a forged mark has to go (Spurn-*, Authentication-Results in our name) is the header
+ * section written again without it, field by field as it came.
+ */
+#include "edge/transaction.h"
+
+static void received_from(struct str *out, const struct client_facts *c)
+{
+	char literal[56];
+
+	str_puts(out, "Received: from ");
+	if (c->helo.n > 0 && ascii_only(c->helo))
+		str_escaped(out, c->helo, 255);
+	else
+		str_puts(out, "unknown");
+	str_printf(out, " (%s %s)", c->name ? c->name : "unknown", ip_literal(&c->ip, literal));
+}
+
+/* RFC 3848 and RFC 6531 section 4.3: the protocol's name tells TLS and SMTPUTF8. */
+static const char *protocol_name(const struct envelope *e)
+{
+	if (e->smtputf8)
+		return e->client->tls ? "UTF8SMTPS" : "UTF8SMTP";
+	if (!e->client->esmtp)
+		return "SMTP";
+	return e->client->tls ? "ESMTPS" : "ESMTP";
+}
+
+static void add_received(struct str *out, const struct transaction *tx)
+{
+	const struct envelope *e = &tx->envelope;
+	char date[32];
+
+	received_from(out, e->client);
+	str_printf(out, "\r\n\tby %s (Spurn) with %s id %s", tx->config->hostname, protocol_name(e), e->ref);
+	if (e->client->tls)
+		str_printf(out, "\r\n\t(using %s with cipher %s (%d bits))", e->client->tls_version,
+			e->client->tls_cipher, e->client->tls_bits);
+	/* With several recipients the field would tell each who the others are (RFC 5321 section 7.2). */
+	if (e->recipient_count == 1 && (e->smtputf8 || !e->recipients->path.utf8)) {
+		str_puts(out, "\r\n\tfor <");
+		str_add(out, e->recipients->path.text);
+		str_puts(out, ">");
+	}
+	clock_rfc5322(clock_wall(), date);
+	str_printf(out, ";\r\n\t%s\r\n", date);
+}
+
+static void add_mark(struct str *out, const struct transaction *tx)
+{
+	const struct finding *f = tx->because;
+
+	if (tx->disposition != DISPOSITION_MARK || !f)
+		return;
+	str_printf(out, "Spurn-Mark: %s=%s ref=%s\r\n", check_name(f->check), result_name(f->result),
+		tx->envelope.ref);
+}
+
+/* The authserv-id stands first in an Authentication-Results field (RFC 8601 section 2.2). */
+static bool names_us(const struct field *f, const char *hostname)
+{
+	struct slice value = slice_trim(f->value);
+	struct slice us = slice_of(hostname);
+
+	if (!slice_starts_nocase(value, us))
+		return false;
+	value = slice_from(value, us.n);
+	return value.n == 0 || strchr(" \t\r\n;(", value.p[0]) != NULL;
+}
+
+static bool is_forged_mark(const struct field *f, const char *hostname)
+{
+	if (slice_starts_nocase(f->name, SLICE("Spurn-")))
+		return true;
+	return slice_eq_nocase(f->name, SLICE("Authentication-Results")) && names_us(f, hostname);
+}
+
+static bool has_forged_marks(const struct transaction *tx)
+{
+	for (uint32_t i = 0; i < tx->header.count; i++)
+		if (is_forged_mark(&tx->header.fields[i], tx->config->hostname))
+			return true;
+	return false;
+}
+
+/* Adds content as it travels: a dot at the start of a line is doubled (RFC 5321 section 4.5.2). Returns the dots added. */
+static uint64_t add_stuffed(struct str *out, struct slice text)
+{
+	uint64_t dots = 0;
+
+	while (text.n > 0) {
+		ptrdiff_t end = slice_search(text, SLICE("\r\n"));
+		size_t n = end < 0 ? text.n : (size_t)end + 2;
+
+		if (text.p[0] == '.') {
+			str_addc(out, '.');
+			dots++;
+		}
+		str_add(out, slice_head(text, n));
+		text = slice_from(text, n);
+	}
+	return dots;
+}
+
+/* Writes the header again without the forged marks; returns the wire offset of the body. */
+static uint64_t add_cleaned_header(struct str *out, const struct transaction *tx)
+{
+	struct arena scratch = ARENA_INIT;
+	struct str original = STR_IN(&scratch);
+	uint64_t offset;
+
+	add_stuffed(&original, str_slice(&tx->header.bytes));
+	offset = original.n;
+	arena_drop(&scratch);
+	for (uint32_t i = 0; i < tx->header.count; i++)
+		if (!is_forged_mark(&tx->header.fields[i], tx->config->hostname))
+			add_stuffed(out, tx->header.fields[i].raw);
+	return offset;
+}
+
+struct slice trace_lead(struct transaction *tx, uint64_t *from)
+{
+	struct str out = STR_IN(&tx->arena);
+
+	*from = 0;
+	add_received(&out, tx);
+	add_mark(&out, tx);
+	if (has_forged_marks(tx))
+		*from = add_cleaned_header(&out, tx);
+	return str_slice(&out);
+}

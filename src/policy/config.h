@@ -1,0 +1,115 @@
+/*
+ * The configuration: an immutable tree, parsed as a whole, swapped as a whole.
+ *
+ * A tree lives in its own arena and is reference counted: sessions keep the one they
+ * began a transaction with. A reload parses into a new tree, checks it, and swaps; a bad file changes
+ * nothing. Every key stands once in option.c's table with its type, range, default and help, from
+ * which the parser, the defaults and the manual page come.
+ */
+#ifndef SPURN_POLICY_CONFIG_H
+#define SPURN_POLICY_CONFIG_H
+
+#include "check/client.h"
+#include "check/dnsbl.h"
+#include "check/rate.h"
+#include "check/recipient.h"
+#include "check/sender.h"
+#include "net/pool.h"
+#include "net/store.h"
+#include "run/tls.h"
+
+struct listen_address {
+	struct sockaddr_storage address;
+	socklen_t length;
+	const char *text;	/* as written */
+};
+
+struct listener_conf {
+	const char *name;
+	bool outbound;
+	struct listen_address *addresses;
+	size_t address_count;
+	const char *tls_certificate, *tls_key;	/* NULL: no STARTTLS */
+	struct tls_context *tls;		/* loaded by the worker, swapped when the files change; NULL: none */
+	struct ip_set *proxy_from;		/* NULL: no PROXY protocol */
+	struct ip_set *broken_peers;		/* devices whose bare LF is repaired; NULL: none */
+	struct ip_set *allow;			/* who may connect; NULL: all */
+	nanoseconds greet_wait;
+	uint32_t max_sessions;			/* per site: shared out over the workers */
+	uint32_t max_sessions_per_client;
+	struct rate_limit connection_rate;
+	uint64_t size_limit;			/* octets, 0: none */
+	uint32_t header_limit, max_fields, max_hops;
+	uint32_t max_recipients, max_commands, max_errors, max_transactions, max_unknown_recipients;
+	uint32_t line_limit;			/* octets of a command line */
+	nanoseconds command_timeout;		/* silence between commands */
+	nanoseconds data_timeout;		/* silence within data */
+	uint32_t min_data_rate;			/* octets per second, averaged; 0: no minimum */
+	nanoseconds error_delay, error_delay_max;	/* before the reply to a refused recipient; doubles */
+	const struct backend *next_hop;		/* outbound only */
+};
+
+/* Bounce policy of a domain: kept for the issue that uses it; parsed and checked now. */
+struct domain_conf {
+	const char *name;		/* canonical */
+	const struct backend *backend;
+	struct recipient_conf recipients;
+	struct slice separators;	/* sub-address */
+	uint8_t mode[CHECK_COUNT];	/* enum check_mode + 1; 0: as in the whole site */
+};
+
+struct config {
+	struct arena arena;
+	uint32_t references;
+	const char *path;
+	const char *hostname, *state_dir, *user, *help_url;
+	struct slice help;		/* help_url as a slice, empty if none */
+	uint32_t workers;
+	enum check_mode mode;		/* the site's */
+	uint8_t check_mode[CHECK_COUNT];	/* enum check_mode */
+	bool log_syslog;
+
+	struct listener_conf *listeners;
+	size_t listener_count;
+	struct dns_conf dns;
+	struct client_conf clients;
+	struct sender_conf senders;
+	struct dnsbl_conf dnsbl;
+	struct domain_conf *domains;
+	size_t domain_count;
+	struct table domain_index;	/* by canonical name: config_domain() */
+	const struct backend **backends;
+	size_t backend_count;
+
+	size_t store_map_size;
+	size_t spool_memory;		/* octets of one message kept in memory before it goes to a file */
+	size_t spool_memory_total;	/* of all messages of a worker */
+	nanoseconds answer_budget;	/* the one deadline of the answer to the final dot */
+	nanoseconds rcpt_budget;	/* of the answer to RCPT */
+	nanoseconds hold_backend;	/* a backend transaction waits so long for the body */
+	uint32_t hold_bytes;		/* and so many octets of it */
+	nanoseconds commit_retention;
+	uint64_t journal_segment;	/* octets before rotation */
+	nanoseconds journal_keep, journal_detail;	/* delete after; full detail for so long */
+	nanoseconds watchdog;		/* a worker silent for so long is replaced */
+};
+
+/* Everything wrong in the file is reported, each as
+ *   FILE:LINE:COL: error: text
+ *       the line
+ *         ^
+ * to `report` (one call per message, without the final newline). NULL if there was an error. Includes are followed
+ * (relative to the file that names them), list files are opened. */
+struct config *config_load(const char *path, void (*report)(void *arg, const char *message), void *arg);
+/* The same from memory; name stands for the file. */
+struct config *config_parse(const char *name, struct slice text,
+	void (*report)(void *arg, const char *message), void *arg);
+void config_ref(struct config *c);
+void config_unref(struct config *c);
+
+/* The domain of a canonical name, or NULL. */
+const struct domain_conf *config_domain(const struct config *c, struct slice canonical_domain);
+/* The mode in force for a check: the domain's, else the check's, capped by the site's; observe_all: `spurn observe on`. */
+enum check_mode config_mode(const struct config *c, const struct domain_conf *d, enum check check, bool observe_all);
+
+#endif

@@ -1,0 +1,245 @@
+/*
+ * The table of options, and the manual made from it.
+ *
+ * One row a key: adding a key means adding a row here and, for the kinds that
+ * are more than a value, a reader in config.c. Blocks of later features join as
+ * further rows.
+ */
+#include "policy/option.h"
+#include "policy/config.h"
+
+#include <stdio.h>
+
+#define FIELD(type, field) offsetof(struct type, field), sizeof(((struct type *)0)->field)
+#define SITE(field) FIELD(config, field)
+#define LISTENER(field) FIELD(listener_conf, field)
+#define BACKEND(field) FIELD(backend, field)
+#define NO_FIELD 0, 0
+#define NONE 0, 0
+#define CUSTOM OPTION_CUSTOM
+
+const struct option_block option_blocks[] = {
+	{ "", NULL, "Directives outside any block." },
+	{ "listener", "inbound | outbound", "Where Spurn listens. inbound takes mail from the Internet for the domains named; outbound takes mail of the site's own servers (allow names them) and relays it to next-hop." },
+	{ "resolver", NULL, "How names are looked up. Without this block Spurn recurses itself and needs no resolver on the machine." },
+	{ "clients", NULL, "Local lists of client addresses. The first of trust, allow, deny that names a client holds." },
+	{ "senders", NULL, "Local lists of sender addresses: user@domain, @domain, @.domain for its sub-domains, user@ for any domain." },
+	{ "dnsbl", "ZONE", "A DNS list. Its weight is added to a client's score; a negative weight makes it an allow list. Only answers inside the ranges given count. Each zone is tested at start and hourly as RFC 5782 section 5 says and switched off while it fails." },
+	{ "domain", "NAME", "A domain of this site: its backend and the sources that know its mailboxes." },
+	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain." },
+	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
+};
+const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
+
+const struct option options[] = {
+	/* block, name, type, choices, least, most, default, argument, help, offset */
+	{ "", "hostname", OPTION_WORD, NULL, NONE, NULL, "NAME", "The name Spurn gives itself: in the greeting, in EHLO to backends, in trace fields. Required.", SITE(hostname) },
+	{ "", "state-dir", OPTION_PATH, NULL, NONE, "/var/lib/spurn", "DIRECTORY", "Store, journal, spool files and the control socket.", SITE(state_dir) },
+	{ "", "user", OPTION_WORD, NULL, NONE, "spurn", "NAME", "Whom spurnd becomes when it is started as root, before it parses anything else.", SITE(user) },
+	{ "", "workers", OPTION_COUNT_NUMBER, NULL, 0, 64, "0", "N", "Worker processes; 0: one per core.", SITE(workers) },
+	{ "", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, "enforce", "MODE", "The mode of the whole site. observe records what would have been refused and refuses nothing by judgement; protocol and unknown recipients are refused in any mode.", SITE(mode) },
+	{ "", "help-url", OPTION_WORD, NULL, NONE, NULL, "URL", "Put into refusals, with the reference behind it.", SITE(help_url) },
+	{ "", "log", OPTION_CHOICE, "stderr|syslog", NONE, "stderr", "WHERE", "Where the operator's log goes when spurnd runs in the background; in the foreground it is standard error.", SITE(log_syslog) },
+	{ "", "dnsbl-threshold", OPTION_INTEGER, NULL, 1, 1000, "3", "SCORE", "A client is refused when the weights of the lists that name it reach this.", SITE(dnsbl.threshold) },
+	{ "", "dnsbl-timeout", OPTION_DURATION, NULL, 1, 60 * NS_PER_SECOND, "5s", "DURATION", "All DNS list questions of one moment together; what has not answered by then is unknown.", SITE(dnsbl.timeout) },
+	{ "", "answer-budget", OPTION_DURATION, NULL, NS_PER_SECOND, 1800 * NS_PER_SECOND, "8m", "DURATION", "The one deadline of the answer to the final dot. Keep it under the 10 minutes of RFC 5321 section 4.5.3.2.6.", SITE(answer_budget) },
+	{ "", "rcpt-budget", OPTION_DURATION, NULL, NS_PER_SECOND, 300 * NS_PER_SECOND, "60s", "DURATION", "The deadline of the answer to RCPT.", SITE(rcpt_budget) },
+	{ "", "hold-backend", OPTION_DURATION, NULL, 0, 300 * NS_PER_SECOND, "2s", "DURATION", "So long a backend transaction waits for the body; then it is reset, and replayed at the dot.", SITE(hold_backend) },
+	{ "", "hold-octets", OPTION_SIZE, NULL, 0, UINT32_MAX, "64k", "SIZE", "A body that is longer lets go of the backend transaction, too.", SITE(hold_bytes) },
+	{ "", "spool-memory", OPTION_SIZE, NULL, 65536, INT64_C(1) << 40, "4M", "SIZE", "A message is kept in memory up to this size, beyond it in an unlinked file.", SITE(spool_memory) },
+	{ "", "spool-memory-total", OPTION_SIZE, NULL, 65536, INT64_C(1) << 40, "256M", "SIZE", "All messages of one worker in memory.", SITE(spool_memory_total) },
+	{ "", "commit-retention", OPTION_DURATION, NULL, 3600 * NS_PER_SECOND, 60 * 86400 * NS_PER_SECOND, "72h", "DURATION", "How long the commit ledger remembers a delivery whose sender may not have heard of it.", SITE(commit_retention) },
+	{ "", "journal-segment", OPTION_SIZE, NULL, 65536, INT64_C(1) << 40, "64M", "SIZE", "Size of a journal file before the next is begun.", SITE(journal_segment) },
+	{ "", "journal-keep", OPTION_DURATION, NULL, 3600 * NS_PER_SECOND, INT64_MAX, "90d", "DURATION", "Journal files older than this are deleted.", SITE(journal_keep) },
+	{ "", "journal-detail", OPTION_DURATION, NULL, 3600 * NS_PER_SECOND, INT64_MAX, "14d", "DURATION", "Records older than this are rewritten with hashed addresses and shortened IP addresses.", SITE(journal_detail) },
+	{ "", "watchdog", OPTION_DURATION, NULL, NS_PER_SECOND, 3600 * NS_PER_SECOND, "30s", "DURATION", "A worker whose loop has not turned for so long is replaced.", SITE(watchdog) },
+
+	{ "listener", "address", CUSTOM, NULL, NONE, NULL, "ADDRESS:PORT ...", "Addresses to listen on; [ADDRESS]:PORT for IPv6. Required.", NO_FIELD },
+	{ "listener", "tls-certificate", OPTION_PATH, NULL, NONE, NULL, "FILE", "Certificate chain in PEM; with tls-key it makes STARTTLS available. Watched, and swapped when it changes.", LISTENER(tls_certificate) },
+	{ "listener", "tls-key", OPTION_PATH, NULL, NONE, NULL, "FILE", "Private key in PEM, readable by the user that Spurn runs as.", LISTENER(tls_key) },
+	{ "listener", "proxy-from", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Load balancers that must send a PROXY header, version 1 or 2. From others it is not understood.", NO_FIELD },
+	{ "listener", "broken-peers", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Devices known to send bare line feeds: theirs are repaired, all others' are refused.", NO_FIELD },
+	{ "listener", "allow", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Who may connect; everybody else is refused. Required for outbound.", NO_FIELD },
+	{ "listener", "next-hop", CUSTOM, NULL, NONE, NULL, "URL ...", "outbound: where mail goes.", NO_FIELD },
+	{ "listener", "greet-wait", OPTION_DURATION, NULL, 0, 60 * NS_PER_SECOND, "2s", "DURATION", "Silence before the greeting. Who talks in it is refused; DNS lists are asked in it. 0s: none.", LISTENER(greet_wait) },
+	{ "listener", "max-sessions", OPTION_COUNT_NUMBER, NULL, 1, 10000000, "100k", "N", "Sessions at one time, over all workers.", LISTENER(max_sessions) },
+	{ "listener", "max-sessions-per-client", OPTION_COUNT_NUMBER, NULL, 0, 1000000, "50", "N", "Sessions at one time of one /32 or /64; 0: no limit.", LISTENER(max_sessions_per_client) },
+	{ "listener", "connection-rate", OPTION_RATE, NULL, NONE, "1200/1m", "N/DURATION", "Connections of one /32 or /64; 0: no limit.", LISTENER(connection_rate) },
+	{ "listener", "size-limit", OPTION_SIZE, NULL, 0, INT64_C(1) << 40, "50M", "SIZE", "Largest message; 0: no limit of ours. A backend's own limit holds besides.", LISTENER(size_limit) },
+	{ "listener", "header-limit", OPTION_SIZE, NULL, 4096, 64 * 1024 * 1024, "256k", "SIZE", "Largest header section.", LISTENER(header_limit) },
+	{ "listener", "max-fields", OPTION_COUNT_NUMBER, NULL, 100, 100000, "2k", "N", "Header fields of a message.", LISTENER(max_fields) },
+	{ "listener", "max-hops", OPTION_COUNT_NUMBER, NULL, 10, 1000, "50", "N", "Received fields of a message; more is a loop.", LISTENER(max_hops) },
+	{ "listener", "max-recipients", OPTION_COUNT_NUMBER, NULL, 1, 10000, "100", "N", "Recipients of a transaction; RFC 5321 section 4.5.3.1.8 wants at least 100.", LISTENER(max_recipients) },
+	{ "listener", "max-commands", OPTION_COUNT_NUMBER, NULL, 10, 65000, "10k", "N", "Commands of a session.", LISTENER(max_commands) },
+	{ "listener", "max-errors", OPTION_COUNT_NUMBER, NULL, 1, 10000, "20", "N", "Refused commands of a session.", LISTENER(max_errors) },
+	{ "listener", "max-transactions", OPTION_COUNT_NUMBER, NULL, 1, 65000, "1k", "N", "Transactions of a session.", LISTENER(max_transactions) },
+	{ "listener", "max-unknown-recipients", OPTION_COUNT_NUMBER, NULL, 1, 10000, "10", "N", "Unknown recipients of a client, over its sessions, before it is told 421; the score halves every ten minutes. From half of it on, the client is answered from the cache alone.", LISTENER(max_unknown_recipients) },
+	{ "listener", "line-limit", OPTION_SIZE, NULL, 512, 65536, "2k", "SIZE", "Longest command line.", LISTENER(line_limit) },
+	{ "listener", "command-timeout", OPTION_DURATION, NULL, NS_PER_SECOND, 3600 * NS_PER_SECOND, "5m", "DURATION", "Silence between commands (RFC 5321 section 4.5.3.2.7).", LISTENER(command_timeout) },
+	{ "listener", "data-timeout", OPTION_DURATION, NULL, NS_PER_SECOND, 3600 * NS_PER_SECOND, "3m", "DURATION", "Silence inside a message (RFC 5321 section 4.5.3.2.5).", LISTENER(data_timeout) },
+	{ "listener", "min-data-rate", OPTION_COUNT_NUMBER, NULL, 0, 1000000, "100", "OCTETS", "Octets per second that a message must average after its first minute; 0: no minimum.", LISTENER(min_data_rate) },
+	{ "listener", "error-delay", OPTION_DURATION, NULL, 0, 60 * NS_PER_SECOND, "1s", "DURATION", "Delay of the answer to the second unknown recipient; doubles with each further one.", LISTENER(error_delay) },
+	{ "listener", "error-delay-max", OPTION_DURATION, NULL, 0, 300 * NS_PER_SECOND, "20s", "DURATION", "It grows no longer than this.", LISTENER(error_delay_max) },
+
+	{ "resolver", "recurse", CUSTOM, NULL, NONE, NULL, "", "Resolve from the root (the default).", NO_FIELD },
+	{ "resolver", "forward", CUSTOM, NULL, NONE, NULL, "ADDRESS[:PORT] ...", "Ask these resolvers instead. DNS lists refuse questions that come through public resolvers.", NO_FIELD },
+	{ "resolver", "stub", CUSTOM, NULL, NONE, NULL, "ZONE ADDRESS[:PORT]", "The authoritative server of a zone that the public tree does not know.", NO_FIELD },
+	{ "resolver", "zone-file", CUSTOM, NULL, NONE, NULL, "FILE", "Local answers from an RFC 1035 master file. At or below an SOA in it the file alone answers.", NO_FIELD },
+	{ "resolver", "trust-anchor", OPTION_PATH, NULL, NONE, NULL, "FILE", "DNSSEC trust anchor; the root's is built in. \"\" switches validation off.", SITE(dns.trust_anchor_file) },
+	{ "resolver", "timeout", OPTION_DURATION, NULL, 100 * NS_PER_MS, 60 * NS_PER_SECOND, "8s", "DURATION", "One question, at most.", SITE(dns.timeout) },
+	{ "resolver", "cache-size", OPTION_SIZE, NULL, 65536, INT64_C(1) << 40, "32M", "SIZE", "Cache of each worker.", SITE(dns.cache_size) },
+
+	{ "clients", "allow", CUSTOM, NULL, NONE, NULL, "PREFIX ... | file FILE", "Skips reputation checks; never recipient, bounce or virus checks.", NO_FIELD },
+	{ "clients", "deny", CUSTOM, NULL, NONE, NULL, "PREFIX ... | file FILE", "Refused.", NO_FIELD },
+	{ "clients", "trust", CUSTOM, NULL, NONE, NULL, "PREFIX ... | file FILE", "The site's own other MX and forwarders: no greet wait, no limits per client, content refusals become marks (a refusal would make them bounce).", NO_FIELD },
+
+	{ "senders", "allow", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "Skips reputation checks. A sender address is easily forged: prefer clients.", NO_FIELD },
+	{ "senders", "deny", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "Refused.", NO_FIELD },
+
+	{ "dnsbl", "answers", CUSTOM, NULL, NONE, NULL, "ADDRESS | FIRST-LAST | PREFIX ...", "Answers that are listings; 127.0.0.2-127.0.0.255 if not given. 127.255.255.0/24 and all outside 127.0.0.0/8 are errors of the list, never listings.", NO_FIELD },
+	{ "dnsbl", "weight", OPTION_INTEGER, NULL, -1000, 1000, "1", "N", "Added to the score.", FIELD(dnsbl_zone_conf, weight) },
+	{ "dnsbl", "key", CUSTOM, NULL, NONE, NULL, "client sender-domain helo", "What is looked up: the client's address (the default), the domain of the reverse-path, the HELO name.", NO_FIELD },
+	{ "dnsbl", "label", OPTION_WORD, NULL, NONE, NULL, "NAME", "How the list is called in records. A zone name with an access key in it is never shown.", FIELD(dnsbl_zone_conf, label) },
+
+	{ "domain", "backend", CUSTOM, NULL, NONE, NULL, "URL ... [tls=verify|opportunistic|none]", "Delivery servers, in order of preference: smtp://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:/path. Required.", NO_FIELD },
+	{ "domain", "recipients", CUSTOM, NULL, NONE, NULL, "file FILE | callforward", "A source of recipients; several are asked in their order. Required.", NO_FIELD },
+	{ "domain", "sub-address", CUSTOM, NULL, NONE, NULL, "CHARACTERS", "Characters that begin a sub-address, such as \"+\".", NO_FIELD },
+	{ "domain", "shrink-guard", OPTION_COUNT_NUMBER, NULL, 0, 100, "20", "PERCENT", "A recipient file that lost more of its entries than this is refused and said aloud; 0: no guard.", NO_FIELD },
+	{ "domain", "backend-connections", OPTION_COUNT_NUMBER, NULL, 1, 10000, "50", "N", "Connections to each host of the backend, per worker.", BACKEND(max_connections) },
+	{ "domain", "backend-keep", OPTION_DURATION, NULL, 0, 3600 * NS_PER_SECOND, "60s", "DURATION", "How long an unused connection is kept.", BACKEND(keep_idle) },
+	{ "domain", "backend-ca", OPTION_PATH, NULL, NONE, NULL, "FILE", "Certificate authorities for tls=verify; the system's if not given.", BACKEND(ca_file) },
+	{ "domain", "forward-client", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "Tell the backend who the client is (XFORWARD, XCLIENT) where it offers that.", BACKEND(forward_client) },
+	{ "domain", "check", CUSTOM, NULL, NONE, NULL, "NAME { mode MODE; }", "The mode of a check for this domain.", NO_FIELD },
+
+	{ "check", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, NULL, "MODE", "off: not asked; observe: recorded as would=reject, changes nothing; enforce.", NO_FIELD },
+	{ "check", "positive", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "7d", "DURATION", "recipient: how long a known address stays known.", FIELD(recipient_conf, positive_ttl) },
+	{ "check", "refresh", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "1d", "DURATION", "recipient: after so long a live answer renews it.", FIELD(recipient_conf, refresh_after) },
+	{ "check", "negative", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "recipient: how long a backend's \"no such user\" is remembered.", FIELD(recipient_conf, negative_ttl) },
+	{ "check", "confirm", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "recipient: a known address that turns unknown is answered 450 until the no has lasted so long.", FIELD(recipient_conf, confirm_after) },
+
+	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
+};
+const size_t option_count = sizeof(options) / sizeof(options[0]);
+
+/* ---- look-up ---- */
+
+/* Edits that turn one name into the other (Levenshtein), for names of at most 31 characters. */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[32];
+	size_t n = strlen(b);
+
+	if (n > 31 || strlen(a) > 31)
+		return 99;
+	for (size_t j = 0; j <= n; j++)
+		row[j] = (unsigned)j;
+	for (size_t i = 0; a[i]; i++) {
+		unsigned corner = row[0];
+
+		row[0] = (unsigned)i + 1;
+		for (size_t j = 0; j < n; j++) {
+			unsigned replace = corner + (a[i] != b[j]);
+			unsigned least = row[j] + 1 < row[j + 1] + 1 ? row[j] + 1 : row[j + 1] + 1;
+
+			corner = row[j + 1];
+			row[j + 1] = replace < least ? replace : least;
+		}
+	}
+	return row[n];
+}
+
+static void keep_nearer(const char *wanted, const char *name, unsigned *best, const char **near)
+{
+	unsigned d = distance(wanted, name);
+
+	if (d < *best) {
+		*best = d;
+		*near = name;
+	}
+}
+
+const struct option *option_find(const char *block, const char *name, const char **near)
+{
+	unsigned best = 3;
+
+	*near = NULL;
+	for (size_t i = 0; i < option_count; i++) {
+		if (strcmp(options[i].block, block) != 0)
+			continue;
+		if (strcmp(options[i].name, name) == 0)
+			return &options[i];
+		keep_nearer(name, options[i].name, &best, near);
+	}
+	if (block[0] == '\0')
+		for (size_t i = 1; i < option_block_count; i++)
+			keep_nearer(name, option_blocks[i].name, &best, near);
+	return NULL;
+}
+
+/* ---- manuals ---- */
+
+/* mdoc takes a word at the start of a line for a macro and a backslash for an escape. */
+static void put_text(const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		if (*p == '\\')
+			fputs("\\e", stdout);
+		else if (*p == '"')
+			fputs("\\(dq", stdout);
+		else
+			putchar(*p);
+	}
+}
+
+static void write_option(const struct option *o)
+{
+	printf(".It Ic %s", o->name);
+	if (o->argument && o->argument[0]) {
+		printf(" Ar \"");
+		put_text(o->argument);
+		putchar('"');
+	}
+	printf("\n\\&");
+	put_text(o->help);
+	putchar('\n');
+	if (o->fallback) {
+		printf("Default:\n.Li \"");
+		put_text(o->fallback);
+		printf("\" .\n");
+	}
+}
+
+void option_write_manual(void)
+{
+	for (size_t b = 0; b < option_block_count; b++) {
+		const struct option_block *block = &option_blocks[b];
+
+		if (b == 0)
+			printf(".Ss Top level\n");
+		else
+			printf(".Ss %s%s%s { ... }\n", block->name, block->argument ? " " : "",
+				block->argument ? block->argument : "");
+		put_text(block->help);
+		printf("\n.Bl -tag -width Ds\n");
+		for (size_t i = 0; i < option_count; i++)
+			if (strcmp(options[i].block, block->name) == 0)
+				write_option(&options[i]);
+		printf(".El\n");
+	}
+}
+
+void replies_write_manual(void)
+{
+	printf(".Bl -tag -width Ds\n");
+	for (enum reply_name name = REPLY_NONE + 1; name < REPLY_COUNT; name++) {
+		const struct reply_definition *d = reply_definition(name);
+
+		printf(".It %u %s : %u%s%s\n", d->number, d->name, d->code, d->enhanced[0] ? " " : "", d->enhanced);
+		printf("\\&\\(dq");
+		put_text(d->text);
+		printf("\\(dq.\n");
+		put_text(d->operator_text);
+		putchar('\n');
+	}
+	printf(".El\n");
+}

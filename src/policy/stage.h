@@ -1,0 +1,39 @@
+/*
+ * Stages: which checks run at which moment, in what order, with what budget.
+ *
+ *   CONNECT  lists, reverse name, DNSBL by client    (during the greet wait)
+ *   HELO     plausibility
+ *   MAIL     sender lists, sender domain, DNSBL by sender domain and HELO
+ *   RCPT     recipient sources
+ *   MESSAGE  (content, bounce proofs, DKIM ...: later issues)
+ *
+ * A stage is an ordered table of checks; those of one stage that ask the network
+ * run in parallel under the stage's deadline. Stages add findings and decide nothing.
+ */
+#ifndef SPURN_POLICY_STAGE_H
+#define SPURN_POLICY_STAGE_H
+
+#include "policy/config.h"
+
+/* What checks need to ask their questions; one per worker. */
+struct services {
+	struct dns *dns;
+	struct dnsbl *dnsbl;
+	struct store *store;
+	struct pool *pool;
+	struct rates *rates;
+	bool *observe_all;	/* shared by all workers: `spurn observe on` */
+};
+
+/* Findings go to the list given; a check whose mode is off for the whole site is not asked. `a` is the arena of
+ * the list: the connection's for connect and HELO, the transaction's for MAIL. */
+ASYNC void stage_connect(const struct services *s, const struct config *c, struct client_facts *client,
+	struct findings *findings, struct arena *a, deadline until);
+/* our_ip: the address the client connected to; NULL: not known. */
+void stage_helo(const struct config *c, const struct client_facts *client, const struct ip *our_ip,
+	struct findings *findings, struct arena *a);
+ASYNC void stage_mail(const struct services *s, const struct config *c, struct envelope *e, deadline until);
+/* True if the connect stage would ask the network (else it need not be run). */
+bool stage_connect_waits(const struct config *c, const struct client_facts *client);
+
+#endif
