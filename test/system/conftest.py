@@ -1,0 +1,56 @@
+"""Fixtures of the system tests; and the peers' logs in the report of a test that failed."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+from peers import DnsServer, FakeBackend, Peer, REPOSITORY, make_certificate
+
+CLIENT_DOMAINS = ("client.example.net", "example.net", "example.com", "partner.example.com")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds the logs of every peer that runs to the report of a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for peer in list(Peer.live):
+            report.sections.append((f"peer {peer.name}", peer.log_text()))
+
+
+@pytest.fixture(scope="session")
+def dns():
+    """A DNS server that knows the domains which senders use in these tests. Tests add names of their own."""
+    with DnsServer() as server:
+        for domain in CLIENT_DOMAINS:
+            server.mail_domain(domain)
+        server.ptr("127.0.0.1", "localhost").a("localhost", "127.0.0.1")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certificate():
+    """(certificate, key) files for mx.spurn.test."""
+    directory = tempfile.mkdtemp(prefix="spurn-certificate-")
+    yield make_certificate(directory, "mx.spurn.test")
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def backend():
+    """A FakeBackend that offers the usual extensions."""
+    with FakeBackend() as fake:
+        yield fake
+        assert not fake.violations, fake.violations
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """The directory of shared test data, which stands beside the repository; skipped where it does not."""
+    path = os.environ.get("SPURN_CORPUS", os.path.join(REPOSITORY, os.pardir, "shared", "corpus"))
+    if not os.path.isdir(path):
+        pytest.skip("no shared corpus beside the repository")
+    return path
