@@ -39,7 +39,7 @@ static const char *address_text(struct arena *a, const struct ip *ip)
 {
 	char text[IP_TEXT];
 
-	return arena_copy(a, ip_text(ip, text), strlen(text));
+	return slice_cstr(a, slice_of(ip_text(ip, text)));
 }
 
 /* ---- lists ---- */
