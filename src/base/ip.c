@@ -223,27 +223,23 @@ struct ip ip_client_net(const struct ip *ip)
 
 /* ---- kinds ---- */
 
-struct block {
-	uint8_t bytes[16];
-	uint8_t bits;
-};
+#define V4(a, b, c, d, n) \
+	{ { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d } }, 96 + (n) }
+#define V6(a, b, c, d, n) { { { (a) >> 8, (a) & 255, (b) >> 8, (b) & 255, (c) >> 8, (c) & 255, \
+	(d) >> 8, (d) & 255 } }, n }
 
-#define V4(a, b, c, d, n) { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d }, 96 + (n) }
-#define V6(a, b, c, d, n) { { (a) >> 8, (a) & 255, (b) >> 8, (b) & 255, (c) >> 8, (c) & 255, \
-	(d) >> 8, (d) & 255 }, n }
-
-static const struct block loopback_blocks[] = {
+static const struct ip_prefix loopback_blocks[] = {
 	V4(127, 0, 0, 0, 8),
-	{ { [15] = 1 }, 128 },
+	{ { { [15] = 1 } }, 128 },
 };
 
-static const struct block private_blocks[] = {
+static const struct ip_prefix private_blocks[] = {
 	V4(10, 0, 0, 0, 8), V4(172, 16, 0, 0, 12), V4(192, 168, 0, 0, 16),	/* RFC 1918 */
 	V6(0xfc00, 0, 0, 0, 7),							/* RFC 4193 */
 };
 
 /* IANA special-purpose address registries (RFC 6890), those of no global reach, and multicast. */
-static const struct block special_blocks[] = {
+static const struct ip_prefix special_blocks[] = {
 	V4(0, 0, 0, 0, 8),		/* this network */
 	V4(100, 64, 0, 0, 10),		/* shared, RFC 6598 */
 	V4(169, 254, 0, 0, 16),		/* link-local */
@@ -253,7 +249,7 @@ static const struct block special_blocks[] = {
 	V4(198, 51, 100, 0, 24), V4(203, 0, 113, 0, 24), /* documentation */
 	V4(224, 0, 0, 0, 4),		/* multicast */
 	V4(240, 0, 0, 0, 4),		/* class E, broadcast */
-	{ { 0 }, 96 },			/* unspecified, IPv4-compatible (RFC 4291 2.5.5.1) */
+	{ { { 0 } }, 96 },			/* unspecified, IPv4-compatible (RFC 4291 2.5.5.1) */
 	V6(0x64, 0xff9b, 1, 0, 48),	/* local translation, RFC 8215 */
 	V6(0x100, 0, 0, 0, 64),		/* discard */
 	V6(0x2001, 0, 0, 0, 23),	/* protocol assignments: Teredo, ORCHID, benchmarking */
@@ -265,12 +261,10 @@ static const struct block special_blocks[] = {
 	V6(0xff00, 0, 0, 0, 8),		/* multicast */
 };
 
-static bool in_blocks(const struct block *blocks, size_t count, const struct ip *ip)
+static bool in_blocks(const struct ip_prefix *blocks, size_t count, const struct ip *ip)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct ip_prefix prefix = { .bits = blocks[i].bits };
-		memcpy(prefix.address.bytes, blocks[i].bytes, 16);
-		if (ip_prefix_contains(&prefix, ip))
+		if (ip_prefix_contains(&blocks[i], ip))
 			return true;
 	}
 	return false;

@@ -14,13 +14,11 @@
 
 #define FIRST_ROOM 64
 
-char *str_room(struct str *b, size_t n)
+static void grow(struct str *b, size_t n)
 {
 	size_t cap = b->cap ? b->cap * 2 : FIRST_ROOM;
 	char *p;
 
-	if (b->p && n <= b->cap - b->n)
-		return b->p + b->n;
 	BUG_ON(n > SIZE_MAX / 2 - b->n);
 	if (cap < b->n + n)
 		cap = b->n + n;
@@ -29,7 +27,13 @@ char *str_room(struct str *b, size_t n)
 		memcpy(p, b->p, b->n);
 	b->p = p;
 	b->cap = cap;
-	return p + b->n;
+}
+
+char *str_room(struct str *b, size_t n)
+{
+	if (!b->p || n > b->cap - b->n)
+		grow(b, n);
+	return b->p + b->n;
 }
 
 void str_add(struct str *b, struct slice s)
@@ -98,16 +102,36 @@ const char *str_cstr(struct str *b)
 static const char upper_digits[] = "0123456789ABCDEF";
 static const char lower_digits[] = "0123456789abcdef";
 
+/* How many bytes at the start are printable ASCII, neither backslash nor `quote`. Eight at once: the
+ * high bit of a byte ends up set where the byte is above '~', below ' ', or one of the two. A borrow or
+ * carry comes only out of such a byte, so it can spoil none that we have not stopped at. */
+static size_t plain_run(const char *p, size_t n, char quote)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	const uint64_t quotes = ones * (uint8_t)quote, backslashes = ones * '\\';
+	size_t i = 0;
+	uint64_t w;
+
+	for (; n - i >= 8; i += 8) {
+		memcpy(&w, p + i, 8);
+		if ((w | (w + ones) | (w - ones * ' ') | ((w ^ quotes) - ones) |
+			((w ^ backslashes) - ones)) & ones * 0x80)
+			break;
+	}
+	while (i < n && p[i] >= ' ' && p[i] <= '~' && p[i] != '\\' && p[i] != quote)
+		i++;
+	return i;
+}
+
 void str_escaped(struct str *b, struct slice s, size_t max)
 {
 	size_t n = s.n < max ? s.n : max, i = 0;
 
 	while (i < n) {
-		size_t start = i;
+		size_t run = plain_run(s.p + i, n - i, '\\');
 		unsigned char c;
-		while (i < n && s.p[i] >= ' ' && s.p[i] <= '~' && s.p[i] != '\\')
-			i++;
-		str_add(b, slice_make(s.p + start, i - start));
+		str_add(b, slice_make(s.p + i, run));
+		i += run;
 		if (i == n)
 			break;
 		c = (unsigned char)s.p[i++];
@@ -124,21 +148,13 @@ void str_escaped(struct str *b, struct slice s, size_t max)
 /* How many bytes at i may stand in a JSON string as they are. */
 static size_t json_run(struct slice s, size_t i)
 {
-	size_t start = i;
+	size_t start = i, length;
 
-	while (i < s.n) {
-		unsigned char c = (unsigned char)s.p[i];
-		if (c < 0x80) {
-			if (c < ' ' || c == '"' || c == '\\' || c == 0x7f)
-				break;
-			i++;
-		} else {
-			size_t length = utf8_length(slice_from(s, i));
-			if (!length)
-				break;
-			i += length;
-		}
-	}
+	do {
+		i += plain_run(s.p + i, s.n - i, '"');
+		length = i < s.n && s.p[i] & 0x80 ? utf8_length(slice_from(s, i)) : 0;
+		i += length;
+	} while (length);
 	return i - start;
 }
 

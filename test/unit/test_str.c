@@ -379,6 +379,35 @@ static void json(void **state)
 		"\"\xef\xbf\xbd\xc3\xbc\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
 }
 
+/* Runs are looked at by eights: each byte, at each place of a text of three, among the others. */
+static void runs_end_where_they_should(void **state)
+{
+	char text[24];
+
+	for (int c = 0; c < 256; c++) {
+		for (int at = 0; at < 24; at++) {
+			struct str got = STR_IN(&a), expected = STR_IN(&a), one = STR_IN(&a);
+			memset(text, at % 2 ? '~' : ' ', sizeof(text));
+			text[at] = (char)c;
+			for (int i = 0; i < 24; i++)
+				str_escaped(&expected, slice_make(text + i, 1), 1);
+			str_escaped(&got, tight(slice_make(text, 24)), 24);
+			assert_slices(str_slice(&got), str_slice(&expected));
+			got.n = 0;
+			str_json(&one, slice_make(text + at, 1));
+			expected.n = 0;
+			str_addc(&expected, '"');
+			str_add(&expected, slice_make(text, (size_t)at));
+			str_add(&expected, slice_make(one.p + 1, one.n - 2));
+			str_add(&expected, slice_make(text + at + 1, (size_t)(23 - at)));
+			str_addc(&expected, '"');
+			str_json(&got, tight(slice_make(text, 24)));
+			assert_slices(str_slice(&got), str_slice(&expected));
+		}
+		arena_drop(&a);
+	}
+}
+
 static void xtext(void **state)
 {
 	struct str coded = STR_IN(&a), back = STR_IN(&a);
@@ -480,6 +509,6 @@ static void hex_and_base32(void **state)
 
 UNIT_MAIN(TA(comparing), TA(starts_and_ends), TA(cutting), TA(finding), TA(searching), TA(splitting),
 	TA(words), TA(numbers), TA(copies), TA(hex_digits), TA(ascii), TA(utf8_all_code_points),
-	TA(utf8_broken), TA(building), TA(building_large), TA(printing), TA(escaping), TA(json),
+	TA(utf8_broken), TA(building), TA(building_large), TA(printing), TA(escaping), TA(json), TA(runs_end_where_they_should),
 	TA(xtext), TA(xtext_malformed), TA(base64_vectors), TA(base64_agrees_with_openssl),
 	TA(base64_malformed), TA(hex_and_base32))
