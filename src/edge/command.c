@@ -359,14 +359,15 @@ static bool same_class(const struct transaction *tx, const struct domain_conf *d
 }
 
 /* What this backend cannot take is refused here, never accepted and lost later. */
-static enum reply_name backend_cannot(struct transaction *tx, const struct backend *b, uint64_t *limit)
+static enum reply_name backend_cannot(const struct transaction *tx, const struct backend *b)
 {
 	const struct envelope *e = &tx->envelope;
+	uint64_t limit = 0;
 	unsigned has;
 
-	if (!pool_capabilities(tx->session->edge->services.pool, b, &has, limit))
+	if (!pool_capabilities(tx->session->edge->services.pool, b, &has, &limit))
 		return REPLY_NONE;
-	if (*limit && e->declared_size > *limit)
+	if (limit && e->declared_size > limit)
 		return REPLY_TOO_BIG_FOR_RECIPIENT;
 	if (e->smtputf8 && !(has & CAP_SMTPUTF8))
 		return REPLY_NEEDS_SMTPUTF8;
@@ -387,13 +388,38 @@ static enum reply_name refusal_of_backend(const struct reply *said, enum recipie
 	return reply_is_permanent(said) ? REPLY_RECIPIENT_REFUSED : REPLY_RECIPIENT_DEFERRED;
 }
 
-/* The last recipient finding speaks for a known address that turned unknown: not yet believed. */
-static bool unconfirmed(const struct transaction *tx, const struct recipient *r)
+static struct verdict judge(struct transaction *tx, const struct domain_conf *d, const struct recipient *r)
 {
-	for (const struct finding *f = tx->envelope.findings.first; f; f = f->next)
-		if (f->check == CHECK_RECIPIENT && f->recipient == r && f->result == RESULT_UNCONFIRMED)
-			return true;
-	return false;
+	const struct session *s = tx->session;
+
+	if (s->listener->outbound)
+		return (struct verdict){ .disposition = DISPOSITION_ACCEPT };
+	return verdict_of_recipient(tx->config, d, &tx->envelope, r, *s->edge->services.observe_all);
+}
+
+static struct reply refuse_by(struct transaction *tx, struct recipient *r, const struct verdict *v)
+{
+	tx->because = v->because;
+	if (v->reply == REPLY_NO_SUCH_USER)
+		slow_down_guesser(tx->session);
+	return refuse(tx, r, v->reply, v->detail);
+}
+
+/* What the backend's answer says about the mailbox; remembered where it says anything. */
+static enum recipient_answer learn_answer(struct transaction *tx, const struct domain_conf *d, struct recipient *r)
+{
+	const struct smtp_client *client = tx->relay.client;
+	bool enhanced = !client || (client->capabilities & CAP_ENHANCED);
+	enum recipient_answer answer;
+
+	/* An answer to MAIL says nothing about a mailbox, whatever its code. */
+	if (tx->relay.mail_refused)
+		return RECIPIENT_CANNOT_TELL;
+	answer = recipient_answer_of(&r->backend_reply, enhanced);
+	if (d)
+		recipient_learn(&d->recipients, tx->session->edge->services.store, r, answer, &r->backend_reply,
+			&tx->envelope.findings, &tx->arena);
+	return answer;
 }
 
 static ASYNC struct reply ask_backend(struct transaction *tx, const struct domain_conf *d, struct recipient *r,
@@ -402,68 +428,48 @@ static ASYNC struct reply ask_backend(struct transaction *tx, const struct domai
 	struct session *s = tx->session;
 	const char *why = NULL;
 	enum recipient_answer answer;
+	struct verdict v;
 
 	if (!relay_rcpt(tx, r, &why, until)) {
 		struct finding *f = finding_add(&tx->envelope.findings, &tx->arena, CHECK_RECIPIENT,
 			RESULT_TEMPERROR, arena_printf(&tx->arena, "backend: %s", why ? why : "no answer"));
 
 		f->recipient = r;
+		judge(tx, d, r);
 		return refuse(tx, r, tx->relay.reply.code ? REPLY_RECIPIENT_DEFERRED : REPLY_BACKEND_DOWN, SLICE_NULL);
 	}
-	if (tx->relay.mail_refused) {
-		/* An answer to MAIL says nothing about a mailbox, whatever its code. */
-		answer = RECIPIENT_CANNOT_TELL;
-	} else if (!d) {
-		answer = reply_is_positive(&r->backend_reply) ? RECIPIENT_EXISTS :
-			recipient_answer_of(&r->backend_reply, true);
-	} else {
-		answer = recipient_answer_of(&r->backend_reply,
-			tx->relay.client && (tx->relay.client->capabilities & CAP_ENHANCED));
-		recipient_learn(&d->recipients, s->edge->services.store, r, answer, &r->backend_reply,
-			&tx->envelope.findings, &tx->arena);
-	}
+	answer = learn_answer(tx, d, r);
+	v = judge(tx, d, r);
 	if (reply_is_positive(&r->backend_reply)) {
 		transaction_add(tx, r);
 		edge_count(s->edge, EDGE_RECIPIENTS_OK, 1);
 		return say(s, REPLY_RECIPIENT_OK);
 	}
-	if (unconfirmed(tx, r))
-		return refuse(tx, r, REPLY_RECIPIENT_UNCONFIRMED, SLICE_NULL);
+	if (v.reply == REPLY_RECIPIENT_UNCONFIRMED)
+		return refuse_by(tx, r, &v);
 	if (answer == RECIPIENT_NO_SUCH_USER)
 		slow_down_guesser(s);
 	return refuse(tx, r, refusal_of_backend(&r->backend_reply, answer), SLICE_NULL);
 }
 
-/* Sources in memory and the cache; REPLY_NONE: go on to the live backend. */
-static enum reply_name refusal_of_sources(struct transaction *tx, const struct domain_conf *d, struct recipient *r)
+/* Sources in memory and the cache add their finding. */
+static void look_up(struct transaction *tx, const struct domain_conf *d, struct recipient *r)
 {
 	struct session *s = tx->session;
 	bool harvester = s->client.class == CLIENT_STRANGER && s->edge->services.rates &&
 		rate_unknown_score(s->edge->services.rates, &s->client.ip) * 2 >=
 			s->listener->max_unknown_recipients;
 
-	if (!d || (r->exempt && slice_starts(r->canonical, SLICE("postmaster@"))))
-		return REPLY_NONE;
-	switch (recipient_look_up(&d->recipients, s->edge->services.store, r, harvester,
-			&tx->envelope.findings, &tx->arena)) {
-	case RECIPIENT_NO_SUCH_USER:
-		slow_down_guesser(s);
-		return REPLY_NO_SUCH_USER;
-	case RECIPIENT_CANNOT_TELL:
-		return REPLY_RECIPIENT_UNKNOWN;
-	case RECIPIENT_EXISTS:
-	case RECIPIENT_ASK:
-		break;
-	}
-	return REPLY_NONE;
+	if (d && !(r->exempt && slice_starts(r->canonical, SLICE("postmaster@"))))
+		recipient_look_up(&d->recipients, s->edge->services.store, r, harvester,
+			&tx->envelope.findings, &tx->arena);
 }
 
 static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipient *r)
 {
-	struct session *s = tx->session;
 	const struct backend *b;
 	enum reply_name refusal;
-	uint64_t limit = 0;
+	struct verdict v;
 	const struct domain_conf *d = identify(tx, r, &refusal);
 
 	if (refusal == REPLY_BAD_RECIPIENT)
@@ -472,21 +478,17 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 		return refuse(tx, r, refusal, SLICE_NULL);
 	if (!same_class(tx, d, r))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
-	if (!s->listener->outbound) {
-		struct verdict v = verdict_of_recipient(tx->config, d, &tx->envelope, r,
-			*s->edge->services.observe_all);
-
-		if (v.reply != REPLY_NONE) {
-			tx->because = v.because;
-			return refuse(tx, r, v.reply, v.detail);
-		}
-	}
-	b = d ? d->backend : s->listener->next_hop;
-	refusal = backend_cannot(tx, b, &limit);
-	if (refusal == REPLY_NONE)
-		refusal = refusal_of_sources(tx, d, r);
+	v = judge(tx, d, r);
+	if (v.reply != REPLY_NONE)
+		return refuse_by(tx, r, &v);
+	b = d ? d->backend : tx->session->listener->next_hop;
+	refusal = backend_cannot(tx, b);
 	if (refusal != REPLY_NONE)
 		return refuse(tx, r, refusal, SLICE_NULL);
+	look_up(tx, d, r);
+	v = judge(tx, d, r);
+	if (v.reply != REPLY_NONE)
+		return refuse_by(tx, r, &v);
 	if (tx->envelope.recipients && commit_hinted(tx, r))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
 	tx->relay.backend = b;
