@@ -19,6 +19,7 @@ check:
 
 asan:
 	@tools/configure build-asan -Db_sanitize=address,undefined -Doptimization=1
+	@ninja -C build-asan
 	@meson test -C build-asan --print-errorlogs
 
 lint:
@@ -44,7 +45,7 @@ bench: all
 	@tools/bench
 
 soak:
-	@tools/soak
+	@tools/soak $(HOURS)
 
 corpus: all
 	@tools/corpus
