@@ -193,7 +193,8 @@ static ssize_t transmit(struct stream *s, struct iovec *iov, size_t count, int f
 			break;
 	}
 	do
-		sent = sendmsg(s->watch.fd, &m, MSG_NOSIGNAL | flags);
+		sent = m.msg_iovlen == 1 ? send(s->watch.fd, iov->iov_base, asked, MSG_NOSIGNAL | flags) :
+			sendmsg(s->watch.fd, &m, MSG_NOSIGNAL | flags);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0 ? errno == EAGAIN : (size_t)sent < asked)
 		s->watch.ready &= (uint8_t)~WATCH_WRITE;
