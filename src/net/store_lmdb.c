@@ -114,6 +114,11 @@ void store_crashed(void)
 		atomic_fetch_add(&crash_notes->suspect[slot], 1);
 }
 
+struct writer *store_writer(struct store *store)
+{
+	return &((struct lmdb_store *)store)->writer;
+}
+
 static void environment_assert(MDB_env *env, const char *text)
 {
 	store_crashed();	/* LMDB prints the text and aborts */
@@ -131,9 +136,14 @@ static uint64_t wall_now(void)
 	return (uint64_t)t.tv_sec * NS_PER_SECOND + (uint64_t)t.tv_nsec;
 }
 
-static uint32_t seconds_now(void)
+/* Tells the writer thread the time too, if it is a fake one. */
+static uint32_t seconds_now(struct lmdb_store *s)
 {
-	return (uint32_t)(wall_now() / NS_PER_SECOND);
+	uint32_t now = (uint32_t)(wall_now() / NS_PER_SECOND);
+
+	if (clock_is_fake())
+		atomic_store(&s->writer.fake_now, now);
+	return now;
 }
 
 /* Higher than any before, in any worker. */
@@ -499,7 +509,7 @@ static enum store_status lmdb_get(struct store *store, enum store_table t, const
 	struct store_value *out)
 {
 	struct lmdb_store *s = (struct lmdb_store *)store;
-	uint32_t now = seconds_now();
+	uint32_t now = seconds_now(s);
 	struct look l;
 
 	look_around(s, t, key, now, &l);
@@ -514,8 +524,6 @@ static enum store_status lmdb_get(struct store *store, enum store_table t, const
 
 static void work_begun(struct lmdb_store *s, bool added)
 {
-	if (clock_is_fake())
-		atomic_store(&s->writer.fake_now, seconds_now());
 	if (s->conf.synchronous)
 		writer_flush(&s->writer);
 	else if (added)
@@ -563,7 +571,7 @@ static enum store_status lmdb_put(struct store *store, enum store_table t, const
 {
 	struct lmdb_store *s = (struct lmdb_store *)store;
 	struct store_entry entry = entry_of(t, value);
-	uint32_t now = seconds_now();
+	uint32_t now = seconds_now(s);
 
 	if (!s->own)
 		return STORE_TROUBLE;
@@ -621,7 +629,7 @@ static enum store_status lmdb_delete(struct store *store, enum store_table t, co
 	if (delete_quickly(s, t, key))
 		return STORE_OK;
 	do {
-		look_around(s, t, key, seconds_now(), &l);
+		look_around(s, t, key, seconds_now(s), &l);
 		if (!l.committed && !l.elsewhere && !l.pending)
 			return l.failed ? STORE_TROUBLE : STORE_OK;
 		if (l.committed || l.elsewhere) {
@@ -678,7 +686,7 @@ static enum store_status claim_locked(struct lmdb_store *s, enum store_table t, 
 	const struct store_value *value, bool *won, struct store_value *existing)
 {
 	struct store_entry entry = entry_of(t, value);
-	uint32_t now = seconds_now();
+	uint32_t now = seconds_now(s);
 	struct look l;
 	enum store_status status;
 
@@ -731,7 +739,7 @@ struct walk {
 /* Shows the entry if it is the newest of its key. */
 static void walk_offer(struct walk *w, const struct store_key *key, const struct store_entry *entry)
 {
-	uint32_t now = seconds_now();
+	uint32_t now = seconds_now(w->s);
 	struct store_value value;
 	struct look l;
 
@@ -988,11 +996,13 @@ static uint64_t environment_newest(struct slot *slot)
 	MDB_val name = { 5, (void *)"stamp" }, found;
 	uint64_t newest = 0;
 
+	store_inside = (int)slot->number + 1;
 	if (environment_enter(slot) == 0) {
 		if (mdb_get(slot->reader, slot->main, &name, &found) == 0 && found.mv_size == sizeof(newest))
 			memcpy(&newest, found.mv_data, sizeof(newest));
 		mdb_txn_reset(slot->reader);
 	}
+	store_inside = 0;
 	return newest;
 }
 
@@ -1018,8 +1028,7 @@ static bool own_open(struct lmdb_store *s, struct arena *a, const char **warning
 	w->slot = s->own->number;
 	w->linger = (s->conf.linger_ms ? s->conf.linger_ms : 500) * NS_PER_MS;
 	w->running = !s->conf.synchronous;
-	if (clock_is_fake())
-		atomic_store(&w->fake_now, seconds_now());
+	seconds_now(s);
 	if (!writer_start(w, a, why))
 		return false;
 
@@ -1112,13 +1121,15 @@ struct store *store_lmdb_open(struct arena *a, const struct store_conf *conf, in
 		*why = "slot number too high";
 		return NULL;
 	}
-	if (!pending_enter(s, why) || !shared_open(s, a, reader, why) ||
-	    (!reader && !own_open(s, a, &warning, why))) {
+	if (!pending_enter(s, why) || !shared_open(s, a, reader, why)) {
 		lmdb_drop(s);
 		return NULL;
 	}
-	if (!reader)
-		crash_notes = s->shared;
+	crash_notes = reader ? NULL : s->shared;
+	if (!reader && !own_open(s, a, &warning, why)) {
+		lmdb_drop(s);
+		return NULL;
+	}
 	slots_refresh(s);
 	*why = warning;
 	return &s->store;

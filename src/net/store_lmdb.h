@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+struct writer;
+
 /* ---- one kind of store behind the interface; store_redis.c is to be another ---- */
 
 struct store_methods {
@@ -35,6 +37,8 @@ struct store {
 
 /* The directory is open and locked (but for a reader), the secret is read. */
 struct store *store_lmdb_open(struct arena *a, const struct store_conf *conf, int directory, const char **why);
+/* For tests and the bench. */
+struct writer *store_writer(struct store *s);
 
 /* ---- environments ---- */
 

@@ -452,7 +452,7 @@ bool writer_flush(struct writer *w)
 	return !failed;
 }
 
-/* A transaction may use about a sixteenth of the map: one to two pages an entry. */
+/* A transaction may use about an eighth of the map: an entry dirties one to two pages. */
 static void writer_measure(struct writer *w)
 {
 	MDB_envinfo about;
@@ -461,7 +461,7 @@ static void writer_measure(struct writer *w)
 	mdb_env_info(w->env, &about);
 	mdb_env_stat(w->env, &stat);
 	w->pages = about.me_mapsize / stat.ms_psize;
-	w->chunk = w->pages / 32;
+	w->chunk = w->pages / 16;
 	if (w->chunk > CHUNK_MOST)
 		w->chunk = CHUNK_MOST;
 	if (w->chunk < 4)
