@@ -57,6 +57,7 @@
 #define __sanitizer_finish_switch_fiber(save, bottom, size) ((void)0)
 #endif
 
+#define GUARD 65536			/* what GCC takes for granted on aarch64 (stack-clash-protection-guard-size) */
 #define DEPTHS 4			/* lines: started by the loop, by a fiber, by a helper, deeper */
 #define TURN_LIMIT 10000		/* resumes in one turn before the kernel is asked again */
 #define TRIM_AFTER (10 * NS_PER_SECOND)
@@ -64,7 +65,7 @@
 
 struct fiber {
 	fiber_place place;
-	char *stack;			/* above the guard page */
+	char *stack;			/* above its guard */
 	struct fiber_job *job;
 	struct ring link;		/* ready, or among an event's waiters */
 	struct watch *watch;		/* what it waits for, if a watch */
@@ -101,30 +102,27 @@ static struct {
 /* False: the kernel has no more mappings for us; the cap is then what we have. */
 static bool stack_map(struct fiber *f)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *p = mmap(NULL, pool.size + page, PROT_NONE,
+	char *p = mmap(NULL, pool.size + GUARD, PROT_NONE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
 	if (p == MAP_FAILED)
 		return false;
-	if (mprotect(p + page, pool.size, PROT_READ | PROT_WRITE) < 0) {
-		munmap(p, pool.size + page);
+	if (mprotect(p + GUARD, pool.size, PROT_READ | PROT_WRITE) < 0) {
+		munmap(p, pool.size + GUARD);
 		return false;
 	}
-	f->stack = p + page;
+	f->stack = p + GUARD;
 	f->valgrind_id = VALGRIND_STACK_REGISTER(f->stack, f->stack + pool.size);
 	return true;
 }
 
 static void stack_unmap(struct fiber *f)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
 	VALGRIND_STACK_DEREGISTER(f->valgrind_id);
 #ifdef FIBER_ASAN
 	ASAN_UNPOISON_MEMORY_REGION(f->stack, pool.size);
 #endif
-	munmap(f->stack - page, pool.size + page);
+	munmap(f->stack - GUARD, pool.size + GUARD);
 	f->stack = NULL;
 }
 
