@@ -11,6 +11,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
 
 /* ---- PROXY ---- */
 
@@ -317,6 +322,8 @@ static void test_pauses_when_out_of_descriptors(void **state)
 	int fd[2], highest;
 
 	listen_on_loopback();
+	if (RUNNING_ON_VALGRIND)	/* it keeps the limit itself: accepts, and then closes */
+		return;
 	fd[0] = dial();
 	fd[1] = dial();
 	highest = dup(0);
