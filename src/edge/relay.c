@@ -24,12 +24,13 @@ static struct pool *pool_of(const struct transaction *tx)
 	return tx->session->edge->services.pool;
 }
 
-static void drop_lease(struct transaction *tx, bool failed)
+/* Closes it. That a connection broke says nothing about the host: only the pool, when it cannot connect, backs off. */
+static void drop_lease(struct transaction *tx)
 {
 	struct relay *relay = &tx->relay;
 
 	if (relay->client)
-		pool_discard(pool_of(tx), relay->client, failed);
+		pool_discard(pool_of(tx), relay->client, false);
 	relay->client = NULL;
 	relay->mailed = false;
 	relay->open_recipients = 0;
@@ -43,7 +44,7 @@ void relay_release(struct transaction *tx)
 	if (!relay->client)
 		return;
 	if (relay->client->broken)
-		pool_discard(pool_of(tx), relay->client, true);
+		pool_discard(pool_of(tx), relay->client, false);
 	else if (relay->mailed)
 		pool_reset_and_give(pool_of(tx), relay->client);
 	else
@@ -65,7 +66,7 @@ static ASYNC bool take_lease(struct transaction *tx, bool fresh, const char **wh
 	relay->host = arena_copy(&tx->arena, relay->client->host->url, strlen(relay->client->host->url));
 	if (!smtp_client_present(relay->client, relay->backend, &s->client, tx->envelope.ref,
 			tx->config->hostname, why, d)) {
-		drop_lease(tx, true);
+		drop_lease(tx);
 		return false;
 	}
 	return true;
@@ -125,7 +126,7 @@ ASYNC bool relay_rcpt(struct transaction *tx, struct recipient *r, const char **
 			return true;
 		}
 		COUNT_IF(true, BACKEND_GONE);
-		drop_lease(tx, !warm);
+		drop_lease(tx);
 		/* Only a kept connection may have died before we came. */
 		if (!warm)
 			return false;
@@ -227,7 +228,7 @@ static ASYNC bool open_data(struct transaction *tx, bool *go, const char **why, 
 		if (!relay->client)
 			return false;
 		warm = held || !relay->client->fresh;
-		drop_lease(tx, !warm);
+		drop_lease(tx);
 		if (!warm || deadline_passed(d))
 			return false;
 	}
@@ -250,7 +251,8 @@ static ASYNC bool send_message(struct transaction *tx, bool *sent_dot, const cha
 		return false;
 	*sent_dot = whole;
 	*why = "backend takes no data";
-	if (spool_send(&tx->spool, from, lead, whole ? dot : SLICE_NULL, to, "backend body", d) != WAIT_READY)
+	if (spool_send(&tx->spool, from, lead, whole ? dot : SLICE_NULL, to, "backend body", d) != WAIT_READY ||
+	    to->state == STREAM_FAILED)
 		return false;
 	if (whole)
 		return true;
@@ -260,7 +262,7 @@ static ASYNC bool send_message(struct transaction *tx, bool *sent_dot, const cha
 	*why = "backend takes no data";
 	*sent_dot = true;
 	stream_write(to, dot);
-	return stream_drain(to, "backend dot", d) == WAIT_READY;
+	return stream_drain(to, "backend dot", d) == WAIT_READY && to->state != STREAM_FAILED;
 }
 
 /* One answer for all, or under LMTP one for each recipient that RCPT had accepted (RFC 2033 section 4.2). */
@@ -293,7 +295,7 @@ ASYNC bool relay_message(struct transaction *tx, bool *sent_dot, const char **wh
 
 	*sent_dot = false;
 	if (!open_data(tx, &go, why, d)) {
-		drop_lease(tx, false);
+		drop_lease(tx);
 		return false;
 	}
 	if (!go) {
@@ -301,13 +303,13 @@ ASYNC bool relay_message(struct transaction *tx, bool *sent_dot, const char **wh
 		return true;
 	}
 	if (!send_message(tx, sent_dot, why, d)) {
-		drop_lease(tx, *sent_dot);
+		drop_lease(tx);
 		return false;
 	}
 	smtp_client_expect(relay->client, relay->client->lmtp ? relay->open_recipients : 1);
 	if (!read_answers(tx, why, d)) {
 		COUNT_IF(true, BACKEND_GONE);
-		drop_lease(tx, true);
+		drop_lease(tx);
 		return false;
 	}
 	relay->mailed = false;

@@ -168,7 +168,11 @@ void session_close(struct session *s)
 	if (s->connect)
 		fiber_job_cancel(&s->connect->job);
 	journal_flush(s->edge->journal);
-	stream_close(&s->stream);
+	/* A refused client may still be sending: a reset would take our last words from it. */
+	if (s->rejected > 0)
+		stream_linger(&s->stream);
+	else
+		stream_close(&s->stream);
 	if (s->counted)
 		rate_session_end(s->edge->services.rates, &s->client.ip);
 	s->edge->sessions--;

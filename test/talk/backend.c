@@ -1,0 +1,346 @@
+/*
+ * The scripted server. It answers like a plain, well-behaved server unless a
+ * rule says otherwise, remembers every line and message it got, and never
+ * waits: it is polled between turns of the loop.
+ */
+#include "talk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CONNECTIONS 32
+
+struct rule {
+	struct rule *next;
+	struct slice glob, action;
+	unsigned times;
+	bool limited;
+};
+
+static struct connection {
+	int fd;
+	char in[65536];
+	size_t used;
+	bool data, stalled;
+	unsigned recipients;
+	struct str message;
+} connections[CONNECTIONS];
+
+static struct arena arena;
+static int listening = -1;
+static bool lmtp;
+static char path[108];
+static struct rule *rules;
+static struct slice capabilities;
+static struct slice lines[4096], messages[256];
+static size_t line_count, line_asked, message_count, connection_count;
+
+void backend_open(const char *at, bool speak_lmtp)
+{
+	snprintf(path, sizeof(path), "%s", at);
+	lmtp = speak_lmtp;
+	capabilities = SLICE("PIPELINING 8BITMIME SMTPUTF8 ENHANCEDSTATUSCODES SIZE");
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		connections[i].fd = -1;
+	backend_up(true);
+}
+
+void backend_up(bool up)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	if (!up) {
+		for (size_t i = 0; i < CONNECTIONS; i++) {
+			if (connections[i].fd >= 0)
+				close(connections[i].fd);
+			connections[i].fd = -1;
+		}
+		close(listening);
+		unlink(path);
+		listening = -1;
+		return;
+	}
+	listening = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
+	if (bind(listening, (struct sockaddr *)&sun, sizeof(sun)) != 0 || listen(listening, 64) != 0) {
+		fprintf(stderr, "talk: backend: %s: %s\n", path, strerror(errno));
+		exit(2);
+	}
+}
+
+void backend_close(void)
+{
+	if (listening >= 0)
+		backend_up(false);
+}
+
+void backend_capabilities(struct slice words)
+{
+	capabilities = slice_copy(&arena, words);
+}
+
+bool backend_rule(struct slice glob, struct slice action, unsigned times, struct arena *a)
+{
+	struct rule *r = arena_new(a, struct rule);
+
+	r->glob = slice_copy(a, glob);
+	r->action = slice_copy(a, action);
+	r->times = times;
+	r->limited = times > 0;
+	/* The latest rule speaks first. */
+	r->next = rules;
+	rules = r;
+	return slice_starts(action, SLICE("reply ")) || slice_starts(action, SLICE("raw ")) ||
+		slice_starts(action, SLICE("drip ")) || slice_eq(action, SLICE("close")) ||
+		slice_eq(action, SLICE("stall"));
+}
+
+static void send_text(struct connection *c, struct slice text)
+{
+	if (send(c->fd, text.p, text.n, MSG_NOSIGNAL) < 0)
+		return;
+}
+
+static void hang_up(struct connection *c)
+{
+	close(c->fd);
+	c->fd = -1;
+}
+
+static void send_reply(struct connection *c, struct slice text)
+{
+	struct str out = STR_IN(&arena);
+
+	str_add(&out, text);
+	str_puts(&out, "\r\n");
+	send_text(c, str_slice(&out));
+}
+
+static bool act(struct connection *c, struct slice action)
+{
+	if (slice_starts(action, SLICE("reply "))) {
+		send_reply(c, slice_from(action, 6));
+	} else if (slice_starts(action, SLICE("raw "))) {
+		send_text(c, unescape(&arena, slice_from(action, 4)));
+	} else if (slice_starts(action, SLICE("drip "))) {
+		struct slice text = unescape(&arena, slice_from(action, 5));
+
+		for (size_t i = 0; i < text.n && c->fd >= 0; i++) {
+			send_text(c, slice_make(text.p + i, 1));
+			loop_turn(clock_now());
+		}
+	} else if (slice_eq(action, SLICE("close"))) {
+		hang_up(c);
+	} else {
+		c->stalled = true;
+	}
+	return true;
+}
+
+/* True: a rule has answered. *refused: with a 4xx or 5xx. */
+static bool follow_rule(struct connection *c, struct slice line, bool *refused)
+{
+	for (struct rule *r = rules; r; r = r->next) {
+		if (!glob_match(r->glob, line) || (r->limited && r->times == 0))
+			continue;
+		if (r->limited)
+			r->times--;
+		*refused = slice_starts(r->action, SLICE("reply 4")) || slice_starts(r->action, SLICE("reply 5"));
+		return act(c, r->action);
+	}
+	return false;
+}
+
+static void greet(struct connection *c, struct slice verb)
+{
+	struct slice words = capabilities, word;
+	struct str out = STR_IN(&arena);
+
+	if (slice_eq(verb, SLICE("HELO"))) {
+		send_reply(c, SLICE("250 backend.example"));
+		return;
+	}
+	str_puts(&out, "250-backend.example\r\n");
+	while ((word = slice_word(&words)).n > 0) {
+		bool last = slice_trim(words).n == 0;
+
+		str_printf(&out, "250%c", last ? ' ' : '-');
+		for (size_t i = 0; i < word.n; i++)
+			str_addc(&out, word.p[i] == '=' ? ' ' : word.p[i]);
+		str_puts(&out, "\r\n");
+	}
+	if (capabilities.n == 0) {
+		send_reply(c, SLICE("250 backend.example"));
+		return;
+	}
+	send_text(c, str_slice(&out));
+}
+
+static void answer_command(struct connection *c, struct slice line)
+{
+	struct slice rest = line, verb = slice_word(&rest);
+	bool refused = false, ruled = follow_rule(c, line, &refused);
+
+	if (slice_eq_nocase(verb, SLICE("MAIL")))
+		c->recipients = 0;
+	if (slice_eq_nocase(verb, SLICE("RCPT")) && !refused)
+		c->recipients++;
+	if (slice_eq_nocase(verb, SLICE("DATA")) && !ruled) {
+		c->data = true;
+		c->message = STR_IN(&arena);
+		send_reply(c, SLICE("354 go on"));
+	}
+	if (ruled || c->data)
+		return;
+	if (slice_eq_nocase(verb, SLICE("EHLO")) || slice_eq_nocase(verb, SLICE("HELO")) ||
+	    slice_eq_nocase(verb, SLICE("LHLO")))
+		greet(c, verb);
+	else if (slice_eq_nocase(verb, SLICE("QUIT")))
+		hang_up(c);
+	else
+		send_reply(c, slice_eq_nocase(verb, SLICE("MAIL")) ? SLICE("250 2.1.0 sender fine") :
+			slice_eq_nocase(verb, SLICE("RCPT")) ? SLICE("250 2.1.5 recipient fine") :
+			SLICE("250 2.0.0 fine"));
+}
+
+static void end_of_message(struct connection *c)
+{
+	bool refused;
+
+	c->data = false;
+	messages[message_count++ % 256] = str_slice(&c->message);
+	if (follow_rule(c, SLICE("."), &refused) && !lmtp)
+		return;
+	if (!lmtp) {
+		send_reply(c, SLICE("250 2.0.0 queued"));
+		return;
+	}
+	/* LMTP: one reply a recipient; rules name them ".0", ".1" ... */
+	for (unsigned i = 0; i < c->recipients && c->fd >= 0 && !c->stalled; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), ".%u", i);
+		if (!follow_rule(c, slice_of(name), &refused))
+			send_reply(c, SLICE("250 2.0.0 stored"));
+	}
+}
+
+static void take_line(struct connection *c, struct slice line)
+{
+	if (!c->data) {
+		if (line_count < 4096)
+			lines[line_count++] = slice_copy(&arena, line);
+		answer_command(c, line);
+		return;
+	}
+	if (slice_eq(line, SLICE("."))) {
+		lines[line_count++] = SLICE(".");
+		end_of_message(c);
+		return;
+	}
+	str_add(&c->message, line.n > 0 && line.p[0] == '.' ? slice_from(line, 1) : line);
+	str_puts(&c->message, "\r\n");
+}
+
+static bool read_connection(struct connection *c)
+{
+	ssize_t n = recv(c->fd, c->in + c->used, sizeof(c->in) - c->used, MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		hang_up(c);
+		return true;
+	}
+	if (n > 0)
+		c->used += (size_t)n;
+	while (c->fd >= 0 && !c->stalled) {
+		struct slice in = slice_make(c->in, c->used);
+		ptrdiff_t end = slice_search(in, SLICE("\r\n"));
+
+		if (end < 0)
+			break;
+		take_line(c, slice_copy(&arena, slice_head(in, (size_t)end)));
+		c->used -= (size_t)end + 2;
+		memmove(c->in, c->in + end + 2, c->used);
+	}
+	return n > 0;
+}
+
+static bool accept_one(void)
+{
+	int fd = listening >= 0 ? accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+	bool refused;
+
+	if (fd < 0)
+		return false;
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		if (connections[i].fd >= 0)
+			continue;
+		connections[i] = (struct connection){ .fd = fd };
+		connection_count++;
+		if (!follow_rule(&connections[i], SLICE("CONNECT"), &refused))
+			send_reply(&connections[i], SLICE("220 backend.example ready"));
+		return true;
+	}
+	close(fd);
+	return false;
+}
+
+bool backend_poll(void)
+{
+	bool busy = false;
+
+	while (accept_one())
+		busy = true;
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		if (connections[i].fd >= 0 && !connections[i].stalled && read_connection(&connections[i]))
+			busy = true;
+	return busy;
+}
+
+bool backend_got(struct slice glob, struct str *seen)
+{
+	for (size_t i = line_asked; i < line_count; i++) {
+		if (glob_match(glob, lines[i])) {
+			line_asked = i + 1;
+			return true;
+		}
+		str_puts(seen, "\n    backend got: ");
+		str_escaped(seen, lines[i], 200);
+	}
+	return false;
+}
+
+bool backend_ever_got(struct slice glob)
+{
+	for (size_t i = 0; i < line_count; i++)
+		if (glob_match(glob, lines[i]))
+			return true;
+	return false;
+}
+
+size_t backend_message_count(void)
+{
+	return message_count;
+}
+
+struct slice backend_message(size_t i)
+{
+	return messages[i % 256];
+}
+
+size_t backend_connections(void)
+{
+	return connection_count;
+}
+
+void backend_say(struct slice text)
+{
+	for (size_t i = 0; i < CONNECTIONS; i++)
+		if (connections[i].fd >= 0)
+			send_text(&connections[i], text);
+}
