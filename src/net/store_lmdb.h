@@ -1,15 +1,14 @@
 /*
- * What store.c, store_lmdb.c and store_writer.c share; nobody else includes it (but the tests and the bench).
+ * What the files of the embedded store share (store_lmdb, store_slots, store_walk, store_writer) and store.c;
+ * nobody else includes it, but tests and the bench.
  */
 #ifndef SPURN_NET_STORE_LMDB_H
 #define SPURN_NET_STORE_LMDB_H
 
 #include "base/clock.h"
-#include "net/store_pending.h"
+#include "net/store_environment.h"
 
-#include <lmdb.h>
 #include <pthread.h>
-#include <signal.h>
 
 struct writer;
 
@@ -40,19 +39,32 @@ struct store *store_lmdb_open(struct arena *a, const struct store_conf *conf, in
 /* For tests and the bench. */
 struct writer *store_writer(struct store *s);
 
-/* ---- environments ---- */
+/* ---- shared memory, slots, the store ---- */
 
 #define STORE_SLOTS 256u
 #define STORE_STAND_IN 128u	/* slots from here on: for who finds his own taken */
-#define STORE_RETRIES 8
+#define STORE_SUSPECT 2		/* crashes that shut an environment out */
+#define STORE_LOCKS 2048u	/* of keys */
 
-/* An entry as a row: stamp (its low bits say the kind), expires, hides where it is not zero, the value. */
-#define ROW_MAX (8 + 4 + 4 + STORE_VALUE_MAX)
-size_t row_write(uint8_t out[ROW_MAX], const struct store_entry *entry);
-bool row_read(struct store_entry *out, const void *bytes, size_t n);
+/* STATE-DIR/store/shared, mapped by all. Nothing in it is lost by making it anew. */
+struct shared {
+	char format[16];
+	_Atomic uint64_t stamp;
+	_Atomic uint32_t generation;	/* changes when a slot appears or is made anew */
+	_Atomic uint32_t high;		/* slots from here on were never used */
+	_Atomic uint32_t longest[STORE_TABLE_COUNT];	/* life of an entry, seconds */
+	_Atomic uint32_t suspect[STORE_SLOTS];		/* crashes while reading it */
+	_Atomic uint64_t lock[STORE_LOCKS];
+};
 
-/* Set around every call into LMDB that reads pages, for store_crashed(): the slot + 1. */
-extern _Thread_local volatile sig_atomic_t store_inside;
+struct slot {
+	unsigned number;
+	struct pending pending;
+	struct environment environment;
+	const char *trouble;		/* why part of it cannot be read */
+};
+
+/* ---- the writer ---- */
 
 /* The thread that writes a worker's environment. See store_writer.c. */
 struct sweep {
@@ -107,7 +119,58 @@ size_t writer_sweep(struct writer *w, enum store_table t, size_t visits);
 /* The error as it stands, copied. */
 bool writer_error(struct writer *w, char out[160]);
 
-/* Counts of an environment: pages in use (the free ones walked), or -1. */
-ptrdiff_t environment_used(MDB_env *env, MDB_txn *txn);
+/* ---- the store ---- */
+
+struct lmdb_store {
+	struct store store;
+	struct store_conf conf;
+	int directory, pending_directory;
+	struct shared *shared;		/* mapped; for a reader that found none a private one */
+	bool shared_mapped;
+	uint32_t generation;		/* as of the last refresh */
+	struct slot slots[STORE_SLOTS];
+	uint8_t present[STORE_SLOTS];
+	size_t count;			/* of present */
+	struct slot *own;		/* NULL: reader */
+	struct writer writer;
+	uint64_t puts, deletes, saved, failures;
+	const char *trouble;		/* the last one of the main thread */
+	char error[160];		/* the last one of the writer, for stats */
+};
+
+/* store_slots.c */
+bool slots_open(struct lmdb_store *s, struct arena *a, const char **warning, const char **why);
+void slots_close(struct lmdb_store *s);
+/* Opens what has appeared, closes what has gone. */
+void slots_refresh(struct lmdb_store *s);
+static inline void slots_current(struct lmdb_store *s)
+{
+	if (__builtin_expect(atomic_load_explicit(&s->shared->generation, memory_order_acquire) != s->generation, 0))
+		slots_refresh(s);
+}
+/* The holder of a lock: slot and process. Does it still live? */
+uint64_t slot_word(const struct slot *own);
+bool slot_word_lives(struct lmdb_store *s, uint64_t word);
+
+/* store_lmdb.c */
+uint32_t store_seconds(struct lmdb_store *s);
+/* What all slots say of a key. */
+struct look {
+	bool found, failed;
+	struct store_entry newest;
+	bool pending;			/* our pending table has it, there: */
+	uint32_t at;
+	uint64_t word;
+	bool committed;			/* our environment has a row, or may soon */
+	uint32_t elsewhere;		/* until when what others have lives; 0: they have nothing */
+};
+void look_around(struct lmdb_store *s, enum store_table t, const struct store_key *key, uint32_t now,
+	struct look *l);
+struct store_value entry_value(const struct store_entry *entry);
+
+/* store_walk.c */
+void lmdb_each(struct store *store, enum store_table t,
+	bool (*fn)(void *arg, const struct store_key *key, const struct store_value *value), void *arg);
+void lmdb_stats(struct store *store, struct store_stats *out);
 
 #endif

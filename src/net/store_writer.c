@@ -49,6 +49,8 @@
 #define SWEEP_PAUSE_LEAST (100 * NS_PER_MS)
 #define SWEEP_PAUSE_MOST (60 * NS_PER_SECOND)
 #define READERS_EVERY (30 * NS_PER_SECOND)
+#define FULL_TRIES 8
+#define EVICT_BATCHES 8
 #define BACKOFF (2 * NS_PER_SECOND)
 
 /* Real time: it paces itself, whatever the fake clock says to the mail code. */
@@ -76,7 +78,7 @@ static void writer_fail(struct writer *w, const char *what, int rc)
 {
 	atomic_fetch_add(&w->failures, 1);
 	pthread_mutex_lock(&w->lock);
-	snprintf(w->error, sizeof(w->error), "%s: %s", what, rc > 0 ? strerrordesc_np(rc) : mdb_strerror(rc));
+	snprintf(w->error, sizeof(w->error), "%s: %s", what, environment_error(rc));
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -123,7 +125,7 @@ static int entry_commit(struct writer *w, MDB_txn *txn, const struct store_key *
 /* Writes the picks in one transaction. Picks that changed meanwhile get a word of 0. */
 static int picks_commit(struct writer *w, struct pick *picks, size_t n)
 {
-	MDB_val name = { 5, (void *)"stamp" }, value = { sizeof(w->newest), &w->newest };
+	MDB_val name = { sizeof(ENVIRONMENT_NEWEST) - 1, (void *)ENVIRONMENT_NEWEST }, value = { sizeof(w->newest), &w->newest };
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(w->env, NULL, 0, &txn);
 
@@ -160,15 +162,15 @@ static bool picks_write(struct writer *w, size_t n)
 		size_t count = n - from < w->chunk ? n - from : w->chunk;
 		int rc;
 
-		store_inside = (int)w->slot + 1;
+		environment_inside_set(w->slot);
 		rc = picks_commit(w, w->picks + from, count);
-		for (int i = 0; rc == MDB_MAP_FULL && i < STORE_RETRIES && evict_batch(w); i++) {
+		for (int i = 0; rc == MDB_MAP_FULL && i < FULL_TRIES && evict_batch(w); i++) {
 			/* The words may have been marked or moved on. */
 			for (size_t k = from; k < from + count; k++)
 				w->picks[k].word = pending_word(w->pending, w->picks[k].at);
 			rc = picks_commit(w, w->picks + from, count);
 		}
-		store_inside = 0;
+		environment_inside_clear();
 		if (rc) {
 			writer_fail(w, "commit", rc);
 			return false;
@@ -230,7 +232,7 @@ static bool rows_delete(struct writer *w, enum store_table t, bool all, size_t v
 	int rc;
 
 	*deleted = *visited = 0;
-	store_inside = (int)w->slot + 1;
+	environment_inside_set(w->slot);
 	rc = mdb_txn_begin(w->env, NULL, 0, &txn);
 	if (!rc) {
 		rc = rows_walk(w, txn, t, all, visits, deleted, visited);
@@ -239,7 +241,7 @@ static bool rows_delete(struct writer *w, enum store_table t, bool all, size_t v
 		else
 			mdb_txn_abort(txn);
 	}
-	store_inside = 0;
+	environment_inside_clear();
 	if (rc && rc != MDB_MAP_FULL)
 		writer_fail(w, all ? "evict" : "sweep", rc);
 	return rc == 0 && *deleted > 0;
@@ -313,7 +315,7 @@ static size_t pages_used(struct writer *w)
 /* A few batches a turn, so that what is pending is not kept waiting. true: not done yet. */
 static bool evict_some(struct writer *w)
 {
-	for (int i = 0; i < STORE_RETRIES; i++) {
+	for (int i = 0; i < EVICT_BATCHES; i++) {
 		size_t used = pages_used(w);
 		if (used >= w->pages / 8 * 7)
 			w->evicting = true;

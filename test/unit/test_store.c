@@ -506,7 +506,7 @@ static void test_many_pending(void **state)
 static void test_eviction(void **state)
 {
 	struct store_conf conf = conf_of(0);
-	conf.map_size = 4u << 20;
+	conf.map_size = 2u << 20;
 	conf.synchronous = true;
 	struct store *s = open_conf(conf);
 	struct store_stats st;
@@ -515,7 +515,7 @@ static void test_eviction(void **state)
 	for (; n < 1000; n++)
 		assert_int_equal(put_number(s, n, n), STORE_OK);
 	store_flush(s);
-	for (uint64_t i = 0; i < 100000; i++) {
+	for (uint64_t i = 0; i < 50000; i++) {
 		struct store_key k = key_number(s, 1000000 + i);
 		struct store_value v = value_number(i, 60);
 		enum store_table t = i % 2 ? STORE_CACHE : STORE_SENT;
@@ -523,7 +523,7 @@ static void test_eviction(void **state)
 	}
 	assert_true(store_flush(s));
 	st = stats_of(s);
-	assert_true(st.evicted > 20000);
+	assert_true(st.evicted > 15000);
 	assert_int_equal(st.failures, 0);
 	assert_true(st.map_used < st.map_size / 10 * 9);
 	assert_int_equal(st.entries[STORE_COMMIT], 1000);
@@ -1151,7 +1151,7 @@ static void crashing_worker(int in, int out)
 		_exit(9);
 	for (uint64_t i = 0; i < 3000; i++)
 		get_number(s, i);
-	_exit(why ? 1 : 0);
+	_exit(why ? 42 : 0);
 }
 
 static void test_crashes(void **state)
@@ -1160,6 +1160,9 @@ static void test_crashes(void **state)
 	struct stat st;
 	int status, crashes = 0, warned = 0;
 
+#ifdef __SANITIZE_ADDRESS__
+	skip();		/* reports before the signal that is to be noted */
+#endif
 	for (uint64_t i = 0; i < 3000; i++)
 		put_number(s, i, i);
 	store_close(s);
@@ -1172,7 +1175,7 @@ static void test_crashes(void **state)
 		close(w.from);
 		assert_int_equal(waitpid(w.pid, &status, 0), w.pid);
 		crashes += WIFSIGNALED(status);
-		warned = WIFEXITED(status) && WEXITSTATUS(status) == 1;
+		warned = WIFEXITED(status) && WEXITSTATUS(status) == 42;
 	}
 	assert_true(crashes <= 2);
 	assert_true(warned);
