@@ -34,7 +34,7 @@
 #define FILL 6				/* entries planned for a set of eight */
 #define TAG_FREE UINT64_C(0)		/* 1 .. RATE_WORKERS: being taken by that worker slot + 1 */
 #define PATIENCE 1000			/* looks at another's mark before it is taken for a dead man's */
-#define TRIES 64
+#define TRIES 1000
 #define HALF_LIFE 600			/* seconds, of the score of unknown recipients */
 #define SCORE_ONE 256			/* fixed point */
 #define SCORE_MAX (UINT32_MAX / 2)

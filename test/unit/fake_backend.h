@@ -12,6 +12,7 @@
  *   t       take the TLS handshake
  *   w       stay and say nothing until the client closes, whatever it sends
  *   +       fake time passes: 3 s
+ *   m       be an MTA that takes everything, until the client leaves; MAIL, RSET, QUIT are counted
  */
 #ifndef SPURN_TEST_FAKE_BACKEND_H
 #define SPURN_TEST_FAKE_BACKEND_H
@@ -39,6 +40,7 @@ struct fake {
 	const char *const *scripts[FAKE_SCRIPTS];	/* of the first, second... connection; the last one repeats */
 	struct tls_context *tls;
 	int connections, open;
+	int mails, rsets, quits;
 };
 
 struct fake_peer {
@@ -112,6 +114,34 @@ ASYNC static inline void fake_until_end(struct fake_peer *p, const char *step)
 	}
 }
 
+/* The answer to a command of an MTA that takes everything. */
+static inline struct slice fake_answer(struct fake *f, struct slice line)
+{
+	f->mails += slice_starts(line, SLICE("MAIL"));
+	f->rsets += slice_starts(line, SLICE("RSET"));
+	f->quits += slice_starts(line, SLICE("QUIT"));
+	if (slice_starts(line, SLICE("EHLO")) || slice_starts(line, SLICE("LHLO")))
+		return SLICE("250-mx.example.net\r\n250-PIPELINING\r\n250 SIZE 1000\r\n");
+	if (slice_starts(line, SLICE("DATA")))
+		return SLICE("354 go\r\n");
+	if (slice_starts(line, SLICE("RCPT TO:<unknown")))
+		return SLICE("550 5.1.1 unknown\r\n");
+	return SLICE("250 2.0.0 ok\r\n");
+}
+
+ASYNC static inline void fake_serve(struct fake_peer *p)
+{
+	struct slice line;
+
+	stream_write(&p->stream, SLICE("220 mx.example.net\r\n"));
+	for (;;) {
+		if (!stream_flush(&p->stream) ||
+		    stream_read_line(&p->stream, &line, 1000, "fake backend", DEADLINE_NONE) != WAIT_READY || !line.p)
+			return;
+		stream_write(&p->stream, fake_answer(p->fake, line));
+	}
+}
+
 ASYNC static inline bool fake_step(struct fake_peer *p, const char *step)
 {
 	struct linger reset = { 1, 0 };
@@ -137,6 +167,9 @@ ASYNC static inline bool fake_step(struct fake_peer *p, const char *step)
 	case 'r':
 		setsockopt(p->stream.watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 		stream_abort(&p->stream);
+		return false;
+	case 'm':
+		fake_serve(p);
 		return false;
 	case 'w':
 	case '=':

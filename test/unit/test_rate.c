@@ -1,11 +1,9 @@
-/* Rates: limits, buckets, eviction, scores; the same with processes that compete and die. */
+/* Rates: limits, buckets, eviction, scores; the same with processes that compete and die. The moments between two
+ * instructions, which those meet once in a million, are made by hand: hence the source itself. */
 #include "unit.h"
 
-#include "base/log.h"
-#include "check/rate.h"
+#include "check/rate.c"
 
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -527,6 +525,103 @@ static void one_bucket_for_all_workers(void **state)
 	table_end();
 }
 
+/* ---- moments ---- */
+
+/* The entry of a client that has had one session. */
+static struct rate_entry *entry_for(struct rates *r, const struct ip *ip)
+{
+	struct rate_table *t = table_of(r);
+	uint64_t tag = tag_of(t, ip);
+
+	rate_session_begin(r, ip, 0, no_limit);
+	rate_session_end(r, ip);
+	return set_find(set_of(t, tag), tag);
+}
+
+/* Killed between the mark and the new tag. */
+static void a_mark_goes_with_its_worker(void **state)
+{
+	struct rates *r = table_new(1);
+	struct ip ip = ip_of("192.0.2.1");
+	struct rate_entry *e = entry_for(r, &ip);
+
+	atomic_store(&e->tag, 5 + 1);
+	rate_worker_gone(memory, 4);
+	assert_true(atomic_load(&e->tag) == 6);
+	rate_worker_gone(memory, 5);
+	assert_true(atomic_load(&e->tag) == TAG_FREE);
+	table_end();
+}
+
+/* Before the master has noticed: all the others can still count, in every order of entries. */
+static void a_dead_mark_stops_nobody(void **state)
+{
+	for (size_t i = 0; i < WAYS; i++) {
+		struct rates *r = table_new(1);
+		struct ip ip = ip_of("192.0.2.1");
+
+		atomic_store(&table_of(r)->entries[i].tag, 5 + 1);
+		assert_int_equal(rate_session_begin(r, &ip, 1, no_limit), RATE_OK);
+		/* Behind a mark it gives way for ever, and is let in uncounted; before it, it counts. */
+		rate_session_end(r, &ip);
+		rate_worker_gone(memory, 5);
+		assert_int_equal(room_of(r, &ip, 2), 2);
+		table_end();
+	}
+}
+
+static void a_session_is_not_counted_for_another(void **state)
+{
+	struct rates *r = table_new(1);
+	struct ip ip = ip_of("192.0.2.1"), other = ip_of("192.0.2.2");
+	struct rate_entry *e = entry_for(r, &ip);
+
+	/* Found, and taken over by another client before we counted. */
+	atomic_store(&e->tag, tag_of(table_of(r), &other));
+	assert_false(entry_count(e, tag_of(table_of(r), &ip), 0));
+	assert_int_equal(open_sum(e), 0);
+	/* ... or about to be. */
+	atomic_store(&e->tag, 5 + 1);
+	assert_false(entry_count(e, tag_of(table_of(r), &ip), 0));
+	assert_int_equal(open_sum(e), 0);
+	table_end();
+}
+
+static void two_entries_of_one_client_are_summed_up(void **state)
+{
+	struct rates *r = table_new(1), *other = rate_attach(memory, 1);
+	struct ip ip = ip_of("192.0.2.1");
+	struct rate_entry *e = entry_for(r, &ip), *second = e == table_of(r)->entries ? e + 1 : e - 1;
+
+	atomic_store(&second->tag, atomic_load(&e->tag));
+	atomic_store(&second->open[1], 2);
+	assert_int_equal(rate_session_begin(r, &ip, 3, no_limit), RATE_OK);
+	assert_int_equal(rate_session_begin(r, &ip, 3, no_limit), RATE_TOO_MANY_SESSIONS);
+	rate_session_end(other, &ip);
+	rate_session_end(other, &ip);
+	rate_session_end(r, &ip);
+	assert_int_equal(room_of(r, &ip, 3), 3);
+	table_end();
+}
+
+/* A taker finds that a session began in the entry while it set its mark: the old tag comes back. */
+static void an_entry_in_use_is_not_taken(void **state)
+{
+	struct rates *r = table_new(1);
+	struct rate_entry *set = table_of(r)->entries;
+	uint64_t was;
+
+	for (size_t i = 0; i < WAYS; i++) {
+		atomic_store(&set[i].tag, 1000 + i);
+		atomic_store(&set[i].seen, (int64_t)i);
+		atomic_store(&set[i].open[3], i == 2 ? 0 : 1);
+	}
+	assert_ptr_equal(set_take(set, 1, &was), &set[2]);
+	assert_true(was == 1002 && atomic_load(&set[2].tag) == 1);
+	assert_null(set_take(set, 2, &was));
+	table_end();
+}
+
 static void the_slot_is_checked(void **state)
 {
 	table_new(10);
@@ -540,4 +635,5 @@ UNIT_MAIN(T(sessions_are_limited), T(a_client_is_a_network), T(ending_too_often_
 	T(a_full_table_lets_strangers_in), T(a_table_for_n_clients_holds_most_of_them),
 	T(the_limit_holds_among_workers), T(nobody_is_refused_while_there_is_room),
 	T(counts_do_not_go_astray_in_a_small_table), T(a_killed_worker_leaves_nothing), T(one_bucket_for_all_workers),
-	T(the_slot_is_checked))
+	T(a_mark_goes_with_its_worker), T(a_dead_mark_stops_nobody), T(a_session_is_not_counted_for_another),
+	T(two_entries_of_one_client_are_summed_up), T(an_entry_in_use_is_not_taken), T(the_slot_is_checked))

@@ -127,7 +127,7 @@ static void dead_targets_leave_time_for_the_rest(void **state)
 	answer("slow.example", DNS_MX, "10 a.slow.example 20 b.slow.example 30 c.slow.example");
 	answer_late("a.slow.example", DNS_A, "TROUBLE", 100 * NS_PER_SECOND);
 	answer_late("b.slow.example", DNS_AAAA, "TROUBLE", 100 * NS_PER_SECOND);
-	answer("c.slow.example", DNS_A, "8.8.8.8");
+	answer_late("c.slow.example", DNS_A, "8.8.8.8", NS_PER_SECOND);
 	check_path("<user@slow.example>");
 	assert_domain(RESULT_PASS);
 	assert_true(clock_now() <= until);
