@@ -273,16 +273,15 @@ static enum store_status lmdb_delete(struct store *store, enum store_table t, co
 
 static bool lock_take(struct lmdb_store *s, _Atomic uint64_t *lock)
 {
-	uint64_t mine = slot_word(s->own);
 	const struct timespec nap = { 0, 50000 };
 
 	for (int i = 0; i < LOCK_SPINS + LOCK_NAPS; i++) {
 		uint64_t seen = 0;
-		if (atomic_compare_exchange_strong(lock, &seen, mine))
+		if (atomic_compare_exchange_strong(lock, &seen, s->word))
 			return true;
 		if (i < LOCK_SPINS)
 			continue;
-		if (!slot_word_lives(s, seen) && atomic_compare_exchange_strong(lock, &seen, mine))
+		if (!slot_word_lives(s, seen) && atomic_compare_exchange_strong(lock, &seen, s->word))
 			return true;
 		nanosleep(&nap, NULL);
 	}

@@ -132,6 +132,7 @@ struct lmdb_store {
 	uint8_t present[STORE_SLOTS];
 	size_t count;			/* of present */
 	struct slot *own;		/* NULL: reader */
+	uint64_t word;			/* as holder of a lock: slot and process */
 	struct writer writer;
 	uint64_t puts, deletes, saved, failures;
 	const char *trouble;		/* the last one of the main thread */
@@ -148,8 +149,7 @@ static inline void slots_current(struct lmdb_store *s)
 	if (__builtin_expect(atomic_load_explicit(&s->shared->generation, memory_order_acquire) != s->generation, 0))
 		slots_refresh(s);
 }
-/* The holder of a lock: slot and process. Does it still live? */
-uint64_t slot_word(const struct slot *own);
+/* The holder of a lock: does it still live? */
 bool slot_word_lives(struct lmdb_store *s, uint64_t word);
 
 /* store_lmdb.c */

@@ -114,11 +114,6 @@ void slots_refresh(struct lmdb_store *s)
 
 /* ---- who holds a slot ---- */
 
-uint64_t slot_word(const struct slot *own)
-{
-	return ((uint64_t)(own->number + 1) << 32) | (uint32_t)getpid();
-}
-
 bool slot_word_lives(struct lmdb_store *s, uint64_t word)
 {
 	uint64_t number = (word >> 32) - 1;
@@ -236,6 +231,7 @@ static bool own_pending(struct lmdb_store *s, const char **warning, const char *
 			/* fall through */
 		case PENDING_OPEN:
 			s->own = slot;
+			s->word = ((uint64_t)(number + 1) << 32) | (uint32_t)getpid();
 			return true;
 		case PENDING_BUSY:
 			number = number < STORE_STAND_IN ? STORE_STAND_IN : number + 1;
