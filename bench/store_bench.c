@@ -99,9 +99,9 @@ static void bench_slowest(const char *what, uint64_t base, uint64_t count, uint6
 		spent[i] = clock_precise() - begin;
 	}
 	qsort(spent, count, sizeof(*spent), by_size);
-	printf("%-46s median %.1f us, 99 %% %.1f, 99.9 %% %.1f, worst %.1f us\n", what, (double)spent[count / 2] / 1e3,
-		(double)spent[count / 100 * 99] / 1e3, (double)spent[count / 1000 * 999] / 1e3,
-		(double)spent[count - 1] / 1e3);
+	uint64_t at_99 = count / 100 * 99, at_999 = count / 1000 * 999, middle = count / 2;
+	printf("%-46s median %.1f us, 99 %% %.1f, 99.9 %% %.1f, worst %.1f us\n", what, (double)spent[middle] / 1e3,
+		(double)spent[at_99] / 1e3, (double)spent[at_999] / 1e3, (double)spent[count - 1] / 1e3);
 	free(spent);
 }
 

@@ -154,6 +154,20 @@ static struct shared *shared_map(int directory, bool reader)
 }
 
 /* Nothing in it is lost by making it anew: stamps are raised from what is found, locks are free. */
+/* Slots from here on were never used. */
+static uint32_t high_found(int directory)
+{
+	uint32_t high = 0;
+
+	for (uint32_t i = 0; i < STORE_SLOTS; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "%u", i);
+		if (faccessat(directory, name, F_OK, 0) == 0)
+			high = i + 1;
+	}
+	return high;
+}
+
 static bool shared_open(struct lmdb_store *s, struct arena *a, bool reader, const char **why)
 {
 	int directory = s->pending_directory, fd;
@@ -165,7 +179,7 @@ static bool shared_open(struct lmdb_store *s, struct arena *a, bool reader, cons
 		return true;
 	fresh = arena_new(a, struct shared);
 	memcpy(fresh->format, format_name, sizeof(format_name));
-	fresh->high = STORE_SLOTS;
+	fresh->high = high_found(s->directory);
 	if (reader) {
 		s->shared = fresh;
 		return true;

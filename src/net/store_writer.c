@@ -30,10 +30,10 @@
  * (chunk), so there is always room to delete in. If the map is full all the
  * same, the entries stay pending; mail never meets MDB_MAP_FULL.
  *
- * The thread blocks all signals, allocates nothing of its own, and uses these
- * system calls: futex, fdatasync, pwrite64, pwritev, lseek, msync (none without
- * MDB_WRITEMAP), fcntl (F_GETLK for dead readers), clock_gettime (vDSO), and
- * mmap, munmap, mprotect, madvise, brk of malloc inside LMDB.
+ * The thread blocks all signals and uses these system calls: futex, lseek,
+ * writev, pwrite64, fdatasync, fcntl (F_GETLK, for dead readers), clock_gettime (vDSO),
+ * and brk, mmap, mremap, munmap, mprotect, madvise of malloc inside LMDB; at its
+ * beginning and end set_robust_list, rseq, rt_sigprocmask, exit.
  */
 #include "net/store_lmdb.h"
 
