@@ -388,6 +388,14 @@ static enum reply_name refusal_of_backend(const struct reply *said, enum recipie
 	return reply_is_permanent(said) ? REPLY_RECIPIENT_REFUSED : REPLY_RECIPIENT_DEFERRED;
 }
 
+/* No answer to RCPT. What the backend said before tells which kind of trouble it is. */
+static enum reply_name refusal_of_silence(const struct reply *last)
+{
+	if (last->code == 0)
+		return REPLY_BACKEND_DOWN;
+	return last->code >= 400 ? REPLY_RECIPIENT_DEFERRED : REPLY_BACKEND_TROUBLE;
+}
+
 static struct verdict judge(struct transaction *tx, const struct domain_conf *d, const struct recipient *r)
 {
 	const struct session *s = tx->session;
@@ -436,7 +444,7 @@ static ASYNC struct reply ask_backend(struct transaction *tx, const struct domai
 
 		f->recipient = r;
 		judge(tx, d, r);
-		return refuse(tx, r, tx->relay.reply.code ? REPLY_RECIPIENT_DEFERRED : REPLY_BACKEND_DOWN, SLICE_NULL);
+		return refuse(tx, r, refusal_of_silence(&tx->relay.reply), SLICE_NULL);
 	}
 	answer = learn_answer(tx, d, r);
 	v = judge(tx, d, r);
