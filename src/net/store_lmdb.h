@@ -7,32 +7,11 @@
 
 #include "base/clock.h"
 #include "net/store_environment.h"
+#include "net/store_methods.h"
 
 #include <pthread.h>
 
 struct writer;
-
-/* ---- one kind of store behind the interface; store_redis.c is to be another ---- */
-
-struct store_methods {
-	void (*close)(struct store *s);
-	bool (*flush)(struct store *s);
-	enum store_status (*put)(struct store *s, enum store_table t, const struct store_key *key,
-		const struct store_value *value);
-	enum store_status (*delete)(struct store *s, enum store_table t, const struct store_key *key);
-	enum store_status (*get)(struct store *s, enum store_table t, const struct store_key *key,
-		struct store_value *out);
-	enum store_status (*claim)(struct store *s, enum store_table t, const struct store_key *key,
-		const struct store_value *value, bool *won, struct store_value *existing);
-	void (*each)(struct store *s, enum store_table t,
-		bool (*fn)(void *arg, const struct store_key *key, const struct store_value *value), void *arg);
-	void (*stats)(struct store *s, struct store_stats *out);
-};
-
-struct store {
-	const struct store_methods *methods;
-	uint8_t secret[16];
-};
 
 /* The directory is open and locked (but for a reader), the secret is read. */
 struct store *store_lmdb_open(struct arena *a, const struct store_conf *conf, int directory, const char **why);

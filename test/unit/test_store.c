@@ -886,8 +886,11 @@ static void storm_run(unsigned milliseconds)
 
 static void test_kill(void **state)
 {
-	for (unsigned i = 0; i < 12; i++) {
-		storm_run(1 + i * 7);
+	const char *soak = getenv("STORE_KILLS");
+	unsigned rounds = soak ? (unsigned)atoi(soak) : 12;
+
+	for (unsigned i = 0; i < rounds; i++) {
+		storm_run(1 + i * 7 % 100);
 		place_remove(NULL);
 		place_make(NULL);
 	}
