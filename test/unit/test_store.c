@@ -780,6 +780,69 @@ static void test_claim_race(void **state)
 	close_store(s);
 }
 
+/* As before, but each tells of each claim when it has returned. */
+static void telling_worker(int in, int out)
+{
+	struct store *s = open_slot(racer);
+	bool won;
+
+	say(out);
+	hear(in);
+	for (uint64_t i = 0; i < RACES; i++) {
+		struct store_key k = key_number(s, i);
+		struct store_value v = value_number(racer, 600), existing;
+		while (store_claim(s, STORE_COMMIT, &k, &v, &won, &existing) == STORE_TROUBLE)
+			usleep(100);
+		char c = won ? 'w' : 'l';
+		if (write(out, &c, 1) != 1)
+			_exit(2);
+	}
+	hear(in);
+	close_store(s);
+}
+
+/* The first is killed somewhere, perhaps with a lock in its hands; the other one goes on. Of what nobody
+ * says he has won there is at most one, and the dead one has it. */
+static void test_claim_kill(void **state)
+{
+	static char said[2][RACES];
+
+	for (unsigned round = 0; round < 8; round++) {
+		struct worker w[2];
+		size_t done[2] = { 0, 0 };
+		ssize_t n;
+		unsigned unclaimed = 0;
+		for (racer = 0; racer < 2; racer++)
+			w[racer] = worker_start(telling_worker);
+		for (int i = 0; i < 2; i++)
+			assert_true(hear(w[i].from));
+		for (int i = 0; i < 2; i++)
+			say(w[i].to);
+		while (done[0] < 100 + round * 400)
+			done[0] += (size_t)read(w[0].from, said[0] + done[0], 100);
+		kill(w[0].pid, SIGKILL);
+		while ((n = read(w[0].from, said[0] + done[0], RACES - done[0])) > 0)
+			done[0] += (size_t)n;
+		while (done[1] < RACES && (n = read(w[1].from, said[1] + done[1], RACES - done[1])) > 0)
+			done[1] += (size_t)n;
+		assert_int_equal(done[1], RACES);
+		for (size_t k = 0; k < RACES; k++) {
+			int winners = (k < done[0] && said[0][k] == 'w') + (said[1][k] == 'w');
+			assert_in_range(winners, 0, 1);
+			if (winners == 0) {
+				unclaimed++;
+				assert_int_equal(k, done[0]);
+			}
+		}
+		assert_in_range(unclaimed, 0, 1);
+		say(w[1].to);
+		worker_end(&w[0], SIGKILL);
+		worker_end(&w[1], 0);
+		place_remove(NULL);
+		place_make(NULL);
+	}
+}
+
 /* All start at once with an empty directory: one secret for all. */
 static void starting_worker(int in, int out)
 {
@@ -1277,7 +1340,8 @@ static void test_clock_goes_back(void **state)
 UNIT_MAIN(
 	S(test_keys), S(test_put_get_delete), S(test_values), S(test_reopen), S(test_coalescing), S(test_linger),
 	S(test_claim), S(test_full_group), S(test_many_pending), S(test_eviction), S(test_each), S(test_two_workers),
-	S(test_claim_race), S(test_start_together), S(test_kill), S(test_lock_of_the_dead), S(test_slot_taken),
+	S(test_claim_race), S(test_claim_kill), S(test_start_together), S(test_kill), S(test_lock_of_the_dead),
+	S(test_slot_taken),
 	S(test_torn_slot), S(test_half_written), S(test_damage), S(test_unreadable_other), S(test_crashes),
 	S(test_refusals), S(test_pending_directory),
 	S(test_expiry), S(test_sweep), S(test_sweep_thread), S(test_hiding), S(test_clock_goes_back))
