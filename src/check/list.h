@@ -14,15 +14,18 @@
 
 enum list_kind {
 	LIST_CLIENTS,		/* one address or prefix per line */
-	LIST_SENDERS,		/* one of user@domain, @domain, @.domain (sub-domains), user@ per line */
+	LIST_SENDERS,		/* one of user@domain, @domain, @.domain (sub-domains), user@, prefix*@domain per line */
 	LIST_RECIPIENTS,	/* the same, for recipients (file source) */
 };
+/* In all files: # begins a comment at the start of a line or behind white space; empty lines, CRLF and a UTF-8 byte
+ * order mark are taken; "smtp:" before an address is dropped (proxyAddresses of a directory). */
 
-/* A named list file, shared by all who name the same path and kind; never freed while the process lives. */
+/* A named list file, shared by all who name the same path, kind and separators; never freed while the process lives. */
 struct list_file;
 /* Opens (reads) it, or finds it already open. NULL and *why ("FILE:LINE: reason") if it cannot be read now and
  * never could; separators: as in address_form(), for LIST_SENDERS and LIST_RECIPIENTS.
- * shrink_guard: a new version with fewer than (100 - guard) % of the entries is refused; 0: no guard. */
+ * shrink_guard: a new version with fewer than (100 - guard) % of the entries is refused; 0: no guard. Opening it again
+ * with another guard looks at a refused version once more. */
 struct list_file *list_file_open(const char *path, enum list_kind kind, struct slice separators,
 	unsigned shrink_guard, struct arena *a, const char **why);
 size_t list_file_count(const struct list_file *f);

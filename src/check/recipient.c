@@ -18,7 +18,7 @@
  *
  * Flips from known to unknown are counted per domain, because backends fail one by one and the
  * others would dilute the share. While a domain's alarm is on, its backend's "no" proves nothing:
- * it is 450 and is not remembered. The alarm ends when the share has fallen and a known address was confirmed, or an
+ * it is 450 and is not remembered, and what was remembered just before is asked again. The alarm ends when the share has fallen and a known address was confirmed, or an
  * hour after the last flip, since a real purge may be all the traffic there is. All of this lives in the worker;
  * the records in the store are shared.
  */
@@ -323,7 +323,8 @@ static enum recipient_answer cache_look_up(const struct recipient_conf *conf, st
 	/* The times to live are those of today's configuration, not of the day the record was written. */
 	if (record->state == STATE_KNOWN && age(now, record->last) < in_seconds(conf->positive_ttl))
 		return RECIPIENT_EXISTS;
-	if (record->state == STATE_GONE && age(now, record->last) < in_seconds(conf->negative_ttl))
+	if (record->state == STATE_GONE && age(now, record->last) < in_seconds(conf->negative_ttl) &&
+		!window_of(r->canonical)->alarm)
 		return RECIPIENT_NO_SUCH_USER;
 	return RECIPIENT_ASK;
 }

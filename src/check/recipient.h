@@ -35,29 +35,32 @@ enum recipient_answer {
 
 /* What sources in memory and the cache say before the backend is asked. Even EXISTS is followed by the live RCPT (the
  * message needs a live backend); NO_SUCH_USER is final (file, or a fresh negative entry). harvester: answered
- * from the cache alone, ASK becomes CANNOT_TELL. */
+ * from the cache alone, ASK becomes CANNOT_TELL. store: NULL, or in trouble, is as if nothing were known. */
 enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struct store *store,
 	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a);
 
 /* What the backend's reply to RCPT means. Only 5.1.x and 5.2.1 (or a bare 550, 551, 553 without enhanced code, from
- * a backend that gives none) is a "no"; everything else is not an answer about the mailbox and is never remembered. */
+ * a backend that gives none) is a "no"; everything else is not an answer about the mailbox and is never remembered.
+ * Not a "no" are the 5.1.x that speak of the sender (7, 8) or of nothing (0, 5, 9), and a bare refusal whose text
+ * names the sender, relaying or a policy. */
 enum recipient_answer recipient_answer_of(const struct reply *backend, bool backend_has_enhanced);
 
-/* Remembers a live answer; adds the RECIPIENT finding: exists, no-such-user, unconfirmed (was known good until now: 450
+/* Remembers a live answer; adds the RECIPIENT finding (or changes the one that recipient_look_up() gave r): exists, no-such-user, unconfirmed (was known good until now: 450
  * until confirmed after confirm_after), unknown. */
 void recipient_learn(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
 	enum recipient_answer answer, const struct reply *backend, struct findings *findings, struct arena *a);
 
 /* For `spurn recipient`. */
 struct recipient_cache_entry {
-	enum recipient_answer answer;
+	enum recipient_answer answer;	/* RECIPIENT_CANNOT_TELL: was known, the "no" is not confirmed yet */
 	time_t first, last, expires;	/* wall clock */
 	char reply[64];			/* what the backend said, cut */
 };
 bool recipient_show(struct store *store, struct slice canonical, struct recipient_cache_entry *out);
 bool recipient_forget(struct store *store, struct slice canonical);
 
-/* Many known addresses turning 5.1.1 at once: a broken backend, not a purge. Counts per worker; true when the alarm is on. */
+/* Many known addresses turning 5.1.1 at once: a broken backend, not a purge. Counts per worker and domain; true when the
+ * alarm is on for any domain. While it is, a "no" of that domain's backend is UNCONFIRMED and not remembered. */
 bool recipient_flip_alarm(void);
 
 #endif

@@ -579,12 +579,15 @@ static void many_flips_raise_the_alarm(void **state)
 {
 	learn_users(0, 40, "broken.example");
 	clock_fake_advance(HOUR);
+	assert_int_equal(no("early@broken.example"), RESULT_NO_SUCH_USER);
+	assert_int_equal(known("early@broken.example"), RECIPIENT_NO_SUCH_USER);
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(no(user(i, "broken.example")), RESULT_UNCONFIRMED);
 	assert_false(recipient_flip_alarm());
 	assert_int_equal(no(user(5, "broken.example")), RESULT_UNCONFIRMED);
 	assert_true(recipient_flip_alarm());
-	/* An unknown address gets no "no" either, and none is remembered. */
+	/* An unknown address gets no "no" either, none is remembered, and the last ones are not believed. */
+	assert_int_equal(known("early@broken.example"), RECIPIENT_ASK);
 	assert_int_equal(no("stranger@broken.example"), RESULT_UNCONFIRMED);
 	assert_int_equal(known("stranger@broken.example"), RECIPIENT_ASK);
 	/* Another domain's backend is not concerned. */
