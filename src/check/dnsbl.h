@@ -43,7 +43,8 @@ void dnsbl_configure(struct dnsbl *b, const struct dnsbl_conf *conf, struct dns 
 void dnsbl_close(struct dnsbl *b);
 
 /* Asks all zones of these keys in parallel; one finding LISTED per hit (weight in it, detail the client's address
- * or the domain), TEMPERROR per failed question, none otherwise. The verdict adds weights up. */
+ * or the domain), TEMPERROR per failed question, none otherwise. Not asked about: private addresses, address literals,
+ * names without a dot. The verdict adds weights up. */
 ASYNC void dnsbl_check(struct dnsbl *b, const struct dnsbl_conf *conf, struct dns *dns, unsigned keys,
 	const struct client_facts *client, struct slice sender_domain,
 	struct findings *findings, struct arena *a, deadline until);

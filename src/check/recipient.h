@@ -45,8 +45,8 @@ enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struc
  * names the sender, relaying or a policy. */
 enum recipient_answer recipient_answer_of(const struct reply *backend, bool backend_has_enhanced);
 
-/* Remembers a live answer; adds the RECIPIENT finding (or changes the one that recipient_look_up() gave r): exists, no-such-user, unconfirmed (was known good until now: 450
- * until confirmed after confirm_after), unknown. */
+/* Remembers a live answer; adds the RECIPIENT finding (or changes the one that recipient_look_up() gave r): exists,
+ * no-such-user, unconfirmed (was known good until now: 450 until confirmed after confirm_after), unknown. */
 void recipient_learn(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
 	enum recipient_answer answer, const struct reply *backend, struct findings *findings, struct arena *a);
 
