@@ -16,11 +16,11 @@
  * sender, relaying or a policy it is no answer about the mailbox. What is not a "no" costs nothing: the
  * refusal is still passed on, it is only not remembered.
  *
- * Flips from known to unknown are counted per domain, because backends fail one by one and the
- * others would dilute the share. While a domain's alarm is on, its backend's "no" proves nothing:
- * it is 450 and is not remembered, and what was remembered just before is asked again. The alarm ends when the share has fallen and a known address was confirmed, or an
- * hour after the last flip, since a real purge may be all the traffic there is. All of this lives in the worker;
- * the records in the store are shared.
+ * Flips from known to unknown are counted per domain, because backends fail one by one and the others would
+ * dilute the share. While a domain's alarm is on, its backend's "no" proves nothing: it is 450, it is not
+ * remembered, and what was remembered just before is asked again. The alarm ends when the share has fallen and a
+ * known address was confirmed, or an hour after the last flip, since a real purge may be all the traffic there
+ * is. All of this lives in the worker; the records in the store are shared.
  */
 #include "check/recipient.h"
 
