@@ -23,6 +23,7 @@
 #define FIBERS 4096
 #define FIBER_STACK (64u * 1024u)
 #define TICK NS_PER_SECOND
+#define DRAIN_PATIENCE (3 * NS_PER_SECOND)	/* for a client between two commands of a transaction */
 #define LEARN_BUDGET (30 * NS_PER_SECOND)
 
 struct worker worker;
@@ -41,6 +42,7 @@ static size_t door_count;
 static struct acceptor control_acceptor;
 static struct watch channel_watch;
 static struct timer tick_timer;
+static nanoseconds drain_began;		/* 0: not draining */
 static struct arena arena;		/* of the process */
 
 /* ---- doors ---- */
@@ -284,6 +286,13 @@ static void quiesce(enum worker_state state)
 		acceptor_stop(&control_acceptor);
 }
 
+static void drain(void)
+{
+	quiesce(WORKER_DRAINING);
+	drain_began = clock_now();
+	edge_drain(&worker.edge, false);
+}
+
 static void obey(const struct order *order, int fd)
 {
 	switch ((enum worker_order)order->kind) {
@@ -297,8 +306,7 @@ static void obey(const struct order *order, int fd)
 		quiesce(WORKER_QUIESCED);
 		break;
 	case ORDER_DRAIN:
-		quiesce(WORKER_DRAINING);
-		edge_drain(&worker.edge);
+		drain();
 		break;
 	}
 }
@@ -316,8 +324,6 @@ static bool read_order(int channel, struct order *order, int *fd)
 	ssize_t n = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	*fd = -1;
-	if (n == 0)		/* the master is gone: so are we, as soon as the last session is */
-		quiesce(WORKER_DRAINING);
 	if (n != (ssize_t)sizeof(*order))
 		return false;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
@@ -327,6 +333,7 @@ static bool read_order(int channel, struct order *order, int *fd)
 	return true;
 }
 
+/* The master is gone: so are we, as soon as the last session is. */
 static void on_channel(struct watch *w, unsigned events)
 {
 	struct order order;
@@ -335,12 +342,9 @@ static void on_channel(struct watch *w, unsigned events)
 	(void)events;
 	while (read_order(w->fd, &order, &fd))
 		obey(&order, fd);
-	if (worker.quiesced && worker.edge.draining)
-		return;
 	if (recv(w->fd, &order, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
 		watch_remove(w);
-		quiesce(WORKER_DRAINING);
-		edge_drain(&worker.edge);
+		drain();
 	}
 }
 
@@ -363,6 +367,8 @@ static void on_tick(struct timer *t)
 	list_files_poll();
 	load_certificates(worker.edge.config, true);
 	journal_tick(worker.edge.journal);
+	if (drain_began && clock_now() - drain_began > DRAIN_PATIENCE)
+		edge_drain(&worker.edge, true);
 	if (worker.quiesced && worker.edge.sessions == 0)
 		end();
 	timer_set(t, deadline_in(TICK));

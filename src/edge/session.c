@@ -543,7 +543,7 @@ void edge_configure(struct edge *e, struct config *c)
 	e->spool.memory_total = c->spool_memory_total;
 }
 
-void edge_drain(struct edge *e)
+void edge_drain(struct edge *e, bool transactions)
 {
 	struct ring *next;
 
@@ -552,7 +552,7 @@ void edge_drain(struct edge *e)
 		struct session *s = container_of(at, struct session, link);
 
 		next = at->next;
-		if (fiber_job_active(&s->job) || s->tx)
+		if (fiber_job_active(&s->job) || (s->tx && (!transactions || s->mode != SESSION_COMMAND)))
 			continue;
 		if (s->greeted)
 			session_hang_up(s, REPLY_SHUTTING_DOWN, SLICE_NULL);

@@ -81,8 +81,9 @@ void edge_reference(struct edge *e, char out[11]);
 time_t edge_reference_time(struct slice ref);
 /* Swaps the configuration: running transactions keep the old one. */
 void edge_configure(struct edge *e, struct config *c);
-/* Idle sessions are told 421 and closed, the others when their transaction ends. */
-void edge_drain(struct edge *e);
+/* Idle sessions are told 421 and closed, the others at their next MAIL. transactions: those, too, that are between two
+ * commands of a transaction; never those that are sending a message or wait for an answer. */
+void edge_drain(struct edge *e, bool transactions);
 
 enum session_mode {
 	SESSION_PROXY,		/* waits for the PROXY header */

@@ -241,7 +241,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 void site_close(void)
 {
-	edge_drain(&site.edge);
+	edge_drain(&site.edge, true);
 	site_settle();
 	store_close(site.edge.services.store);
 	journal_close(site.edge.journal);
