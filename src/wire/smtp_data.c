@@ -14,10 +14,11 @@
  * Where a line of the input begins is decided by CRLF alone, also under repair: a dot
  * behind a bare LF is text to us, and never an end.
  *
- * Speed: nearly all octets need no decision. run_scan() looks at 64 at a time and makes bit masks of
- * CR, LF and dots; shifting one against the other shows bare CR, bare LF and dots at a line's
- * start for all 64 at once, so a run of many lines leaves as one piece that points into the
- * input. Only what stops a run goes through the switch of the machine.
+ * Speed: nearly all octets need no decision. run_scan() looks at 64 at a time: block_is_plain() asks only whether
+ * there is anything to decide, by comparing the input with itself moved by one octet; where there is,
+ * block_scan() makes bit masks of CR, LF and dots and shifts one against the other, which shows
+ * bare CR, bare LF and dots at a line's start. So a run of many lines leaves as one piece that points into
+ * the input. Only what stops a run goes through the switch of the machine.
  *
  * Rejected: memchr() for each line (as fast for long lines, three times slower for short ones, and
  * blind to bare CR); a switch for each octet (0.4 GB/s); handing the wire view out as it
@@ -73,7 +74,35 @@ static inline struct block block_load(const char *p)
 		block_equal(v, '\0'), high };
 }
 
+/* True if each LF of the block has its CR, no line begins with a dot and there is no NUL: nothing to decide and
+ * nothing to note but *high. Looks at p[-1] too. May be false for less (a dot behind a bare LF). */
+static inline bool block_is_plain(const char *p, bool *high)
+{
+	const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n'), dot = _mm_set1_epi8('.');
+	__m128i odd = _mm_setzero_si128(), any = odd, least = cr;
+
+	for (int i = 0; i < BLOCK; i += 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(p + i));
+		__m128i before = _mm_loadu_si128((const __m128i *)(p + i - 1));
+		__m128i pairs = _mm_xor_si128(_mm_cmpeq_epi8(v, lf), _mm_cmpeq_epi8(before, cr));
+		__m128i dots = _mm_and_si128(_mm_cmpeq_epi8(v, dot), _mm_cmpeq_epi8(before, lf));
+		odd = _mm_or_si128(odd, _mm_or_si128(pairs, dots));
+		any = _mm_or_si128(any, v);
+		least = _mm_min_epu8(least, v);
+	}
+	odd = _mm_or_si128(odd, _mm_cmpeq_epi8(least, _mm_setzero_si128()));
+	if (_mm_movemask_epi8(odd))
+		return false;
+	*high |= _mm_movemask_epi8(any) != 0;
+	return true;
+}
+
 #else
+
+static inline bool block_is_plain(const char *p, bool *high)
+{
+	return false;
+}
 
 #define LOW_BITS UINT64_C(0x7f7f7f7f7f7f7f7f)
 
@@ -155,18 +184,18 @@ enum stop { STOP_NOT, STOP_DOT, STOP_BARE_LF, STOP_BARE_CR };
 struct run {
 	size_t n;		/* octets before what stopped it */
 	enum stop stop;
-	bool after_cr, after_crlf;	/* the octet before the next block is a CR; ends a CRLF */
 };
 
 /* Looks at `length` octets of a block that begins at octet r->n of the run. True: stopped, and r->n, r->stop say
  * where and why. Without repair a bare CR or LF stops nothing, but is noted. */
-static inline bool block_scan(struct smtp_data *d, struct run *r, struct block b, unsigned length)
+static inline bool block_scan(struct smtp_data *d, struct run *r, const char *run, struct block b, unsigned length)
 {
-	uint64_t after_cr = b.cr << 1 | r->after_cr;
+	bool behind_cr = r->n > 0 && run[r->n - 1] == '\r';
+	bool behind_crlf = r->n > 1 && run[r->n - 1] == '\n' && run[r->n - 2] == '\r';
+	uint64_t after_cr = b.cr << 1 | behind_cr;
 	uint64_t bare_lf = b.lf & ~after_cr;
 	uint64_t bare_cr = after_cr & ~b.lf;	/* a bit each for the octet behind it */
-	uint64_t crlf = b.lf & after_cr;
-	uint64_t dots = b.dot & (crlf << 1 | r->after_crlf);
+	uint64_t dots = b.dot & ((b.lf & after_cr) << 1 | behind_crlf);
 	uint64_t stops = (d->repair ? dots | bare_lf | bare_cr : dots) & bits_below(length);
 	unsigned at = stops ? (unsigned)__builtin_ctzll(stops) : length;
 	uint64_t seen = bits_below(at);
@@ -175,8 +204,6 @@ static inline bool block_scan(struct smtp_data *d, struct run *r, struct block b
 	d->eight_bit |= (b.high & seen) != 0;
 	d->bare_lf |= (bare_lf & seen) != 0;
 	d->bare_cr |= (bare_cr & seen) != 0;
-	r->after_cr = b.cr >> (BLOCK - 1) & 1;
-	r->after_crlf = crlf >> (BLOCK - 1) & 1;
 	r->n += at;
 	if (!stops)
 		return false;
@@ -194,18 +221,22 @@ static inline bool block_scan(struct smtp_data *d, struct run *r, struct block b
 /* How far the input can be passed on as it is. Its first octet is taken even if it is a dot. */
 static struct run run_scan(struct smtp_data *d, struct slice in)
 {
-	struct run r = { 0, STOP_NOT, false, false };
+	struct run r = { 0, STOP_NOT };
 	char last[BLOCK];
 
 	while (in.n - r.n >= BLOCK) {
-		if (block_scan(d, &r, block_load(in.p + r.n), BLOCK))
+		if (r.n > 0 && block_is_plain(in.p + r.n, &d->eight_bit)) {
+			r.n += BLOCK;
+			continue;
+		}
+		if (block_scan(d, &r, in.p, block_load(in.p + r.n), BLOCK))
 			return r;
 	}
 	if (r.n < in.n) {
 		unsigned left = (unsigned)(in.n - r.n);
 		memset(last, ' ', sizeof(last));
 		memcpy(last, in.p + r.n, left);
-		block_scan(d, &r, block_load(last), left);
+		block_scan(d, &r, in.p, block_load(last), left);
 	}
 	return r;
 }
