@@ -896,7 +896,8 @@ void pool_close(struct pool *p)
 	struct ring *at, *next;
 
 	p->closed = true;
-	p->users++;
+	p->users++;	/* so that it lasts to the end of this */
+	timer_clear(&p->sweep);
 	for (struct ring *host = p->hosts.next; host != &p->hosts; host = host->next) {
 		struct pool_host *h = host_of_ring(host);
 
