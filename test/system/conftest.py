@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from peers import DnsServer, FakeBackend, Peer, REPOSITORY, make_certificate
+from peers import DnsServer, FakeBackend, Peer, REPOSITORY, Spurn, make_certificate
 
 CLIENT_DOMAINS = ("client.example.net", "example.net", "example.com", "partner.example.com")
 
@@ -45,6 +45,13 @@ def backend():
     with FakeBackend() as fake:
         yield fake
         assert not fake.violations, fake.violations
+
+
+@pytest.fixture
+def spurn(backend, dns):
+    """Spurn with its ordinary configuration in front of the FakeBackend `backend`."""
+    with Spurn(backend.url, dns=dns) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,12 @@ class FakeBackend(Peer):
         self.sessions = []
         self.listener = None
 
+    @property
+    def url(self):
+        """As a configuration names it."""
+        protocol = "lmtp" if self.lmtp else "smtp"
+        return f"lmtp+unix:{self.socket_path}" if self.socket_path else f"{protocol}://127.0.0.1:{self.port}"
+
     # -- life
 
     def start(self):

@@ -51,6 +51,11 @@ class Mta(Peer):
         self.port = free_port()
         self.root = self.find_root()
 
+    @property
+    def url(self):
+        """As a configuration names it."""
+        return f"smtp://127.0.0.1:{self.port}"
+
     def find_root(self):
         return peer_root(self.package)
 
@@ -601,6 +606,14 @@ class DovecotLmtp(Mta):
         super().__init__()
         self.users, self.full, self.domain = users, full, domain
         self.at_rcpt, self.tempfail = quota_at_rcpt, quota_tempfail
+
+    @property
+    def url(self):
+        return f"lmtp://127.0.0.1:{self.port}"
+
+    @property
+    def socket_url(self):
+        return f"lmtp+unix:{self.socket}"
 
     @property
     def socket(self):

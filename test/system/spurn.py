@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 
 import pytest
@@ -24,15 +23,13 @@ state-dir {state};
 user      nobody;
 workers   {workers};
 {top}
-listener inbound {{
-    address 127.0.0.1:{port};
-    greet-wait {greet_wait};
-    error-delay 0s;
-{listener}
-}}
+listener inbound {{ address 127.0.0.1:{port}; {listener} }}
 resolver {{ {resolver} }}
 {domains}
 """
+
+# Directives of the listener, unless a test says otherwise: no waiting, no suspicion of one address that asks a lot.
+LISTENER = {"greet-wait": "0s", "error-delay": "0s", "max-unknown-recipients": "1k", "connection-rate": "0"}
 
 
 def built():
@@ -49,22 +46,23 @@ def need_spurn():
 class Spurn(Peer):
     """spurnd on 127.0.0.1:port.
 
-    backend: URL of the backend of example.org; or domains: {name: directives}.
-    dns: a DnsServer to ask; top, listener, resolver: further directives of those blocks.
-    tls: (certificate, key) files. Every keyword may be changed later with configure().
+    backend: URL of the backend of example.org; recipients: directives of that domain;
+    or domains: {name: directives}. dns: a DnsServer to ask. listener: {directive: value};
+    top, resolver: further directives as text. tls: (certificate, key) files. All of these may
+    be changed later with configure() and reload().
     """
 
     name = "spurn"
 
-    def __init__(self, backend=None, *, domains=None, dns=None, top="", listener="", resolver="", tls=None,
-                 workers=1, greet_wait="0s", recipients="recipients callforward;", environment=None):
+    def __init__(self, backend=None, *, domains=None, dns=None, top="", listener=None, resolver="", tls=None,
+                 workers=1, recipients="recipients callforward;", environment=None):
         super().__init__()
         need_spurn()
         self.port = free_port()
         if domains is None:
             domains = {"example.org": f"backend {backend}; {recipients}"} if backend else {}
-        self.values = {"domains": domains, "top": top, "listener": listener, "resolver": resolver, "tls": tls,
-                       "workers": workers, "greet_wait": greet_wait, "dns": dns}
+        self.values = {"domains": domains, "top": top, "listener": listener or {}, "resolver": resolver,
+                       "tls": tls, "workers": workers, "dns": dns}
         self.environment = {**os.environ, **(environment or {})}
         self.stopped_rudely = False
 
@@ -84,8 +82,10 @@ class Spurn(Peer):
         dns, tls, domains = values.pop("dns"), values.pop("tls"), values.pop("domains")
         if dns is not None:
             values["resolver"] += f' forward 127.0.0.1:{dns.port}; trust-anchor "";'
+        directives = {**LISTENER, **values.pop("listener")}
         if tls is not None:
-            values["listener"] += f"    tls-certificate {tls[0]}; tls-key {tls[1]};\n"
+            directives.update({"tls-certificate": tls[0], "tls-key": tls[1]})
+        values["listener"] = " ".join(f"{key} {value};" for key, value in directives.items())
         blocks = "".join(f"domain {name} {{ {text} }}\n" for name, text in domains.items())
         return CONFIGURATION.format(state=self.state, port=self.port, domains=blocks, **values)
 
@@ -205,7 +205,3 @@ class Spurn(Peer):
             connection.close()
             raise
         return connection
-
-    def remove_directory(self):
-        if self.directory is not None:
-            shutil.rmtree(self.directory, ignore_errors=True)

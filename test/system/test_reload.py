@@ -1,0 +1,283 @@
+"""SIGHUP, files that change, certificates that are renewed, a new binary: no session is dropped for any of them."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from peers import (CLIENT_DOMAIN, FakeBackend, Smtp, Spurn, free_port, make_certificate, message, proxy_v1, wait_until)
+
+SENDER = f"sender@{CLIENT_DOMAIN}"
+ALICE, BOB = "alice@example.org", "bob@example.org"
+
+
+def rcpt_code(spurn, recipient=ALICE, **keywords):
+    with spurn.session(**keywords) as c:
+        c.command(f"MAIL FROM:<{SENDER}>", 250)
+        return c.command(f"RCPT TO:<{recipient}>").code
+
+
+# ---- SIGHUP ------------------------------------------------------------------------------
+
+
+def test_reload_holds_for_new_transactions_and_drops_no_session(dns):
+    with FakeBackend() as old, FakeBackend() as new, Spurn(old.url, dns=dns) as spurn:
+        with spurn.session() as idle, spurn.session() as busy:
+            busy.transaction(SENDER, [ALICE])
+            spurn.configure(domains={"example.org": f"backend {new.url}; recipients callforward;",
+                                     "new.example.org": f"backend {new.url}; recipients callforward;"})
+            assert "error" not in spurn.reload()
+            wait_until(lambda: rcpt_code(spurn, "x@new.example.org") == 250, 5, "the new domain")
+            busy.data(message(), 250)
+            assert len(old.wait_for(1)) == 1, "a transaction keeps the configuration it began with"
+            busy.deliver(SENDER, [ALICE, "alice@new.example.org"], message())
+            idle.deliver(SENDER, [ALICE], message())
+            assert len(new.wait_for(2)) == 2 and len(old.messages) == 1
+            idle.quit()
+            busy.quit()
+
+
+def test_bad_file_changes_nothing_and_every_mistake_is_told(spurn, backend):
+    with spurn.session() as c:
+        with open(spurn.conf, "a", encoding="utf-8") as stream:
+            stream.write("listner inbound { }\ndnsbl-threshold many;\n")
+        said = spurn.reload()
+        wait_until(lambda: "dnsbl-threshold" in spurn.stderr() or "many" in spurn.stderr(), 5, "the second mistake")
+        said = spurn.stderr()
+        assert "spurn.conf:" in said and "error:" in said and "did you mean" in said and "^" in said
+        c.deliver(SENDER, [ALICE], message())
+    assert rcpt_code(spurn) == 250
+    assert len(backend.wait_for(1)) == 1
+
+
+def test_many_reloads_under_load_lose_nothing(backend, dns):
+    with Spurn(backend.url, dns=dns, workers=2) as spurn:
+        sessions = [spurn.session() for _ in range(6)]
+        for i in range(10):
+            spurn.configure(top=f"dnsbl-threshold {i + 1};")
+            spurn.reload()
+            for c in sessions:
+                c.deliver(SENDER, [ALICE], message())
+        for c in sessions:
+            c.quit()
+        assert len(backend.wait_for(60)) == 60
+        assert len(spurn.wait_records(60)) == 60
+
+
+def test_new_address_is_listened_on(spurn):
+    port = free_port()
+    text = open(spurn.conf, encoding="utf-8").read()
+    spurn.write("spurn.conf", text.replace(f"127.0.0.1:{spurn.port};", f"127.0.0.1:{spurn.port} 127.0.0.1:{port};"))
+    spurn.reload()
+
+    def greeted():
+        try:
+            with Smtp(port) as c:
+                c.greet()
+                return True
+        except OSError:
+            return False
+    wait_until(greeted, 5, "the new address")
+    assert rcpt_code(spurn) == 250
+
+
+def test_pending_connections_survive_a_reload(spurn):
+    """No listener is closed on reload: connections that wait in its queue would be reset."""
+    pid = spurn.workers()[0]
+    os.kill(pid, signal.SIGSTOP)
+    waiting = [spurn.dialogue() for _ in range(5)]
+    spurn.child.signal(signal.SIGHUP)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGCONT)
+    for c in waiting:
+        c.greet()
+        c.close()
+
+
+# ---- list files --------------------------------------------------------------------------
+
+
+def replace_file(path, text):
+    """As administrators' tools do: written beside, then moved into place."""
+    beside = f"{path}.new"
+    with open(beside, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.rename(beside, path)
+
+
+def test_recipient_file_is_reloaded_within_two_seconds(backend, dns, tmp_path):
+    users = tmp_path / "users"
+    users.write_text("".join(f"user{i}@example.org\n" for i in range(20)) + "alice@example.org\n")
+    tmp_path.chmod(0o755)
+    with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
+        assert (rcpt_code(spurn), rcpt_code(spurn, BOB)) == (250, 550)
+        replace_file(users, users.read_text().replace("alice", "bob"))
+        began = time.monotonic()
+        wait_until(lambda: (rcpt_code(spurn), rcpt_code(spurn, BOB)) == (550, 250), 4, "the new list")
+        assert time.monotonic() - began < 2.5
+
+
+def test_recipient_file_that_shrinks_suddenly_is_not_believed(backend, dns, tmp_path):
+    users = tmp_path / "users"
+    users.write_text("".join(f"user{i}@example.org\n" for i in range(50)))
+    tmp_path.chmod(0o755)
+    with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
+        replace_file(users, "user0@example.org\n")
+        wait_until(lambda: str(users) in spurn.stderr(), 5, "a word about the file")
+        assert rcpt_code(spurn, "user49@example.org") == 250
+        replace_file(users, "")
+        time.sleep(1.5)
+        assert rcpt_code(spurn, "user49@example.org") == 250
+
+
+def test_recipient_file_that_is_broken_or_gone_keeps_the_old_list(backend, dns, tmp_path):
+    users = tmp_path / "users"
+    users.write_text("alice@example.org\n")
+    tmp_path.chmod(0o755)
+    with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
+        users.unlink()
+        wait_until(lambda: str(users) in spurn.stderr(), 5, "a word about the file")
+        assert rcpt_code(spurn) == 250
+
+
+def test_client_file_is_reloaded(backend, dns, tmp_path):
+    denied = tmp_path / "denied"
+    denied.write_text("203.0.113.0/24\n")
+    tmp_path.chmod(0o755)
+    with Spurn(backend.url, dns=dns, top=f"clients {{ deny file {denied}; }}",
+               listener={"proxy-from": "127.0.0.1"}) as spurn:
+        assert rcpt_code(spurn, proxy=proxy_v1("192.0.2.1")) == 250
+        replace_file(denied, "192.0.2.0/24\n203.0.113.0/24\n")
+        wait_until(lambda: rcpt_code(spurn, proxy=proxy_v1("192.0.2.1")) == 554, 4, "the new list")
+
+
+# ---- certificates ------------------------------------------------------------------------
+
+
+def test_renewed_certificate_is_used_without_a_reload(backend, dns, tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "new").mkdir()
+    tls = make_certificate(str(tmp_path))
+    with Spurn(backend.url, dns=dns, tls=tls) as spurn:
+        def served():
+            with spurn.session() as c:
+                c.starttls()
+                return c.certificate()
+        first = served()
+        with spurn.session() as old:
+            old.starttls()
+            for new, place in zip(reversed(make_certificate(str(tmp_path / "new"))), reversed(tls)):
+                os.rename(new, place)
+            wait_until(lambda: served() != first, 10, "the new certificate")
+            old.command("EHLO client.example.net", 250)
+            old.deliver(SENDER, [ALICE], message())
+
+
+def test_broken_certificate_keeps_the_old_one(backend, dns, tmp_path):
+    tmp_path.chmod(0o755)
+    tls = make_certificate(str(tmp_path))
+    with Spurn(backend.url, dns=dns, tls=tls) as spurn:
+        replace_file(tls[0], "no certificate at all\n")
+        time.sleep(2.5)
+        with spurn.session() as c:
+            c.starttls()
+            c.command("EHLO client.example.net", 250)
+
+
+# ---- upgrade, start, stop ----------------------------------------------------------------
+
+
+def test_upgrade_drops_no_session(spurn, backend):
+    workers = spurn.workers()
+    with spurn.session() as idle, spurn.session() as busy:
+        busy.transaction(SENDER, [ALICE])
+        busy.command("DATA", 354)
+        busy.send(b"Subject: half\r\n")
+        spurn.child.signal(signal.SIGUSR2)
+        wait_until(lambda: set(spurn.workers()) - set(workers), 10, "a new worker")
+        busy.send(b"\r\nthe other half\r\n.\r\n")
+        busy.expect(250)
+        with spurn.session() as c:
+            c.deliver(SENDER, [BOB], message())
+        reply = idle.command("NOOP")
+        assert reply.code in (250, 421)
+    assert len(backend.wait_for(2)) == 2
+    assert spurn.child.running()
+    wait_until(lambda: not set(spurn.workers()) & set(workers), 20, "the end of the old workers")
+
+
+def test_stop_lets_a_message_in_hand_end(backend, dns):
+    with Spurn(backend.url, dns=dns) as spurn:
+        with spurn.session() as c:
+            c.transaction(SENDER, [ALICE])
+            c.command("DATA", 354)
+            c.send(b"Subject: half\r\n")
+            spurn.child.signal(signal.SIGTERM)
+            time.sleep(0.3)
+            c.send(b"\r\nthe other half\r\n.\r\n")
+            assert c.reply().code in (250, 421)
+        wait_until(lambda: not spurn.child.running(), 20, "the end of the daemon")
+
+
+def test_bad_configuration_at_start(spurn):
+    path = spurn.write("bad.conf", "hostname mx.spurn.test;\nlistner inbound { }\nworkers -3;\ndomain example.org { }\n")
+    done = subprocess.run([spurn.child.process.args[3], "-f", "-c", path], capture_output=True, timeout=20, check=False)
+    said = done.stderr.decode()
+    assert done.returncode != 0
+    assert "bad.conf:2:" in said and "bad.conf:3:" in said and "did you mean" in said and "listener" in said
+
+
+@pytest.mark.parametrize("text, place", [("", None), ("nonsense yes;\n", "error:"), ("domain x.example.org { }\n", "error:")])
+def test_check_command(spurn, text, place):
+    with open(spurn.conf, "a", encoding="utf-8") as stream:
+        stream.write(text)
+    done = spurn.tool("check")
+    if place is None:
+        assert done.returncode == 0, done
+    else:
+        assert done.returncode != 0 and place in done.stderr.decode() and "spurn.conf:" in done.stderr.decode()
+    assert rcpt_code(spurn) == 250
+
+
+def test_check_live_asks_the_backend(backend, dns):
+    with Spurn(backend.url, dns=dns) as spurn:
+        assert spurn.tool("check", "--live").returncode == 0
+        backend.kill()
+        done = spurn.tool("check", "--live")
+        assert done.returncode != 0 and str(backend.port) in (done.stdout + done.stderr).decode()
+
+
+def test_status_command(spurn):
+    with spurn.session() as c:
+        c.deliver(SENDER, [ALICE], message())
+    done = spurn.tool("status")
+    assert done.returncode == 0, done.stderr
+    assert "messages accepted" in done.stdout.decode()
+
+
+def test_try_command_sends_nothing(spurn, backend):
+    backend.recipients["nobody@example.org"] = "550 5.1.1 no"
+
+    def play(recipient):
+        return spurn.tool("try", "--ip", "192.0.2.1", "--helo", "client.example.net", "--from", SENDER, "--to", recipient)
+    good, bad = play(ALICE), play("nobody@example.org")
+    assert good.returncode == 0, good
+    assert bad.returncode == 1 and "5.1.1" in bad.stdout.decode(), bad
+    assert not backend.seen("DATA") and not backend.messages
+
+
+def test_try_command_with_a_broken_backend_is_deferred(spurn, backend):
+    backend.kill()
+    done = spurn.tool("try", "--ip", "192.0.2.1", "--helo", "client.example.net", "--from", SENDER, "--to", ALICE)
+    assert done.returncode == 2, done
+
+
+def test_recipient_command(spurn, backend):
+    assert rcpt_code(spurn) == 250
+    done = spurn.tool("recipient", "show", ALICE)
+    assert done.returncode == 0 and "exists" in done.stdout.decode().lower(), done
+    assert spurn.tool("recipient", "forget", ALICE).returncode == 0
+    backend.recipients[ALICE] = "550 5.1.1 no"
+    assert rcpt_code(spurn) == 550, "forgotten: it was never known good"
