@@ -187,11 +187,16 @@ static void context_free(struct pool_context *x)
 static void pool_bury(void *object)
 {
 	struct pool *p = object;
+	struct ring *at, *next;
 
-	while (!ring_empty(&p->hosts))
-		host_free(host_of_ring(p->hosts.next));
-	while (!ring_empty(&p->contexts))
-		context_free(container_of(p->contexts.next, struct pool_context, link));
+	for (at = p->hosts.next; at != &p->hosts; at = next) {
+		next = at->next;
+		host_free(host_of_ring(at));
+	}
+	for (at = p->contexts.next; at != &p->contexts; at = next) {
+		next = at->next;
+		context_free(container_of(at, struct pool_context, link));
+	}
 	timer_clear(&p->sweep);
 	table_drop(&p->by_key);
 	free(p->our_name);

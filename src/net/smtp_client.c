@@ -266,7 +266,7 @@ ASYNC static bool read_reply(struct smtp_client *c, struct arena *a, struct repl
 ASYNC static bool skip_replies(struct smtp_client *c, struct arena *a, const char **why, deadline d)
 {
 	while (c->skip > 0) {
-		struct reply reply;
+		struct reply reply = { .name = REPLY_NONE };
 
 		if (!read_reply(c, a, &reply, NULL, why, "reply to XFORWARD", d))
 			return false;
@@ -522,7 +522,7 @@ ASYNC static bool hello_as(struct smtp_client *c, const struct client_facts *cli
 	struct arena *a, const char **why, deadline d)
 {
 	const char *name = our_name;
-	struct reply reply;
+	struct reply reply = { .name = REPLY_NONE };
 	bool word = client->helo.n > 0 && client->helo.n <= ATTRIBUTE_MOST;
 
 	for (size_t i = 0; i < client->helo.n && word; i++)
@@ -549,7 +549,7 @@ ASYNC static bool present_xclient(struct smtp_client *c, const struct client_fac
 	if (hash == c->presented)
 		return true;
 	while (attributes_line(&line, "XCLIENT", offered, &next, client, NULL)) {
-		struct reply reply;
+		struct reply reply = { .name = REPLY_NONE };
 
 		smtp_client_queue(c, "%.*s", SLICE_ARG(str_slice(&line)));
 		if (!read_reply(c, a, &reply, NULL, why, "reply to XCLIENT", d))
