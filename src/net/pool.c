@@ -829,6 +829,10 @@ void pool_give(struct pool *p, struct smtp_client *c)
 	struct pooled *x = pooled_of(c);
 	struct pool_host *h = x->host;
 
+	if (!c->broken && c->unread > 0 && c->unread == c->skip) {	/* presented, then not needed */
+		pool_reset_and_give(p, c);
+		return;
+	}
 	BUG_ON(!c->broken && (c->unread > 0 || c->data != DATA_NONE));	/* the next message would get our answer */
 	ring_remove(&c->link);
 	h->transactions += c->transactions - x->counted;

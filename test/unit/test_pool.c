@@ -535,6 +535,28 @@ static void test_a_crowded_host_serves_over_warm_ones(void **state)
 	play(is_crowded);
 }
 
+static void is_cancelled(void)
+{
+	struct taker t[2] = { 0 };
+
+	conf.max_connections = 1;
+	taker_start(&t[0], SECONDS(60));
+	taker_start(&t[1], SECONDS(60));
+	CHECK(backend.connections == 1 && !t[0].ended && !t[1].ended);
+	fiber_job_cancel(&t[0].job);
+	pass(SECONDS(1));
+	CHECK(t[0].ended && !t[0].got && info_of(&backend)->up && found.failed == 0);
+	CHECK(t[1].got && backend.connections == 2);	/* the place went on */
+	pool_give(pool, t[1].got);
+}
+
+static void test_cancelled_while_opening(void **state)
+{
+	backend.scripts[0] = SCRIPT("w");
+	backend.scripts[1] = SCRIPT("m");
+	play(is_cancelled);
+}
+
 static void is_impatient(void)
 {
 	CHECK(!pool_take(pool, &arena, &conf, false, &reply, &why, deadline_in(SECONDS(1))));
@@ -646,6 +668,29 @@ static void resets(void)
 }
 
 static void test_reset_and_give(void **state) { play(resets); }
+
+static void presents(void)
+{
+	struct client_facts client = { .port = 4711 };
+	struct smtp_client *a;
+
+	conf.forward_client = true;
+	a = take();
+	CHECK(smtp_client_present(a, &conf, &client, "REF", "gate.example.org", &why, deadline_in(SECONDS(60))));
+	CHECK(a->unread == 1);
+	pool_give(pool, a);
+	pass(SECONDS(1));
+	CHECK(info_of(&backend)->idle == 1);
+	CHECK(take() == a);
+	pool_give(pool, a);
+}
+
+static void test_presented_and_given_back(void **state)
+{
+	backend.scripts[0] = SCRIPT(">220 hi\r\n", EHLO, ">250-hi\r\n250-PIPELINING\r\n250 XFORWARD PORT\r\n",
+		"<XFORWARD PORT=4711\r\nRSET\r\n", ">250 ok\r\n250 ok\r\n", "w");
+	play(presents);
+}
 
 static void resets_data(void)
 {
@@ -1009,7 +1054,9 @@ int main(void)
 		both(test_one_probe_at_a_time),
 		test_case(test_many_deaths_are_one_failure),
 		both(test_a_crowded_host_serves_over_warm_ones),
+		test_case(test_cancelled_while_opening),
 		test_case(test_a_stalling_host),
+		both(test_presented_and_given_back),
 		both(test_hosts_in_order),
 		test_case(test_waiting_for_either_host),
 		both(test_reset_and_give),
