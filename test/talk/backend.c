@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS 32
+#define LINES 4096
 
 struct rule {
 	struct rule *next;
@@ -24,6 +25,7 @@ struct rule {
 
 static struct connection {
 	int fd;
+	unsigned host;
 	char in[65536];
 	size_t used;
 	bool data, stalled;
@@ -32,51 +34,69 @@ static struct connection {
 } connections[CONNECTIONS];
 
 static struct arena arena;
-static int listening = -1;
+/* The server has two hosts with the same words; only CONNECT tells the second one ("CONNECT 2"). */
+static int listening[2] = { -1, -1 };
+static char path[2][108];
 static bool lmtp;
-static char path[108];
 static struct rule *rules;
 static struct slice capabilities;
-static struct slice lines[4096], messages[256];
+static struct slice lines[LINES], messages[256];
 static size_t line_count, line_asked, message_count, connection_count;
 
 void backend_open(const char *at, bool speak_lmtp)
 {
-	snprintf(path, sizeof(path), "%s", at);
+	snprintf(path[0], sizeof(path[0]), "%s", at);
+	snprintf(path[1], sizeof(path[1]), "%s.2", at);
 	lmtp = speak_lmtp;
 	capabilities = SLICE("PIPELINING 8BITMIME SMTPUTF8 ENHANCEDSTATUSCODES SIZE");
 	for (size_t i = 0; i < CONNECTIONS; i++)
 		connections[i].fd = -1;
-	backend_up(true);
+	backend_up(0, true);
 }
 
-void backend_up(bool up)
+static void host_down(unsigned host)
+{
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		if (connections[i].fd < 0 || connections[i].host != host)
+			continue;
+		close(connections[i].fd);
+		connections[i].fd = -1;
+	}
+	if (listening[host] >= 0) {
+		close(listening[host]);
+		unlink(path[host]);
+	}
+	listening[host] = -1;
+}
+
+void backend_up(unsigned host, bool up)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 
-	if (!up) {
-		for (size_t i = 0; i < CONNECTIONS; i++) {
-			if (connections[i].fd >= 0)
-				close(connections[i].fd);
-			connections[i].fd = -1;
-		}
-		close(listening);
-		unlink(path);
-		listening = -1;
+	host_down(host);
+	if (!up)
 		return;
-	}
-	listening = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path);
-	if (bind(listening, (struct sockaddr *)&sun, sizeof(sun)) != 0 || listen(listening, 64) != 0) {
-		fprintf(stderr, "talk: backend: %s: %s\n", path, strerror(errno));
+	listening[host] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path[host]);
+	if (bind(listening[host], (struct sockaddr *)&sun, sizeof(sun)) != 0 || listen(listening[host], 64) != 0) {
+		fprintf(stderr, "talk: backend: %s: %s\n", path[host], strerror(errno));
 		exit(2);
+	}
+}
+
+void backend_hang_up(void)
+{
+	for (size_t i = 0; i < CONNECTIONS; i++) {
+		if (connections[i].fd >= 0)
+			close(connections[i].fd);
+		connections[i].fd = -1;
 	}
 }
 
 void backend_close(void)
 {
-	if (listening >= 0)
-		backend_up(false);
+	backend_up(0, false);
+	backend_up(1, false);
 }
 
 void backend_capabilities(struct slice words)
@@ -233,13 +253,14 @@ static void end_of_message(struct connection *c)
 static void take_line(struct connection *c, struct slice line)
 {
 	if (!c->data) {
-		if (line_count < 4096)
+		if (line_count < LINES)
 			lines[line_count++] = slice_copy(&arena, line);
 		answer_command(c, line);
 		return;
 	}
 	if (slice_eq(line, SLICE("."))) {
-		lines[line_count++] = SLICE(".");
+		if (line_count < LINES)
+			lines[line_count++] = SLICE(".");
 		end_of_message(c);
 		return;
 	}
@@ -270,9 +291,10 @@ static bool read_connection(struct connection *c)
 	return n > 0;
 }
 
-static bool accept_one(void)
+static bool accept_one(unsigned host)
 {
-	int fd = listening >= 0 ? accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+	int fd = listening[host] >= 0 ? accept4(listening[host], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+	struct slice event = host ? SLICE("CONNECT 2") : SLICE("CONNECT");
 	bool refused;
 
 	if (fd < 0)
@@ -280,9 +302,11 @@ static bool accept_one(void)
 	for (size_t i = 0; i < CONNECTIONS; i++) {
 		if (connections[i].fd >= 0)
 			continue;
-		connections[i] = (struct connection){ .fd = fd };
+		connections[i] = (struct connection){ .fd = fd, .host = host };
 		connection_count++;
-		if (!follow_rule(&connections[i], SLICE("CONNECT"), &refused))
+		if (line_count < LINES)
+			lines[line_count++] = event;
+		if (!follow_rule(&connections[i], event, &refused))
 			send_reply(&connections[i], SLICE("220 backend.example ready"));
 		return true;
 	}
@@ -294,7 +318,7 @@ bool backend_poll(void)
 {
 	bool busy = false;
 
-	while (accept_one())
+	while (accept_one(0) || accept_one(1))
 		busy = true;
 	for (size_t i = 0; i < CONNECTIONS; i++)
 		if (connections[i].fd >= 0 && !connections[i].stalled && read_connection(&connections[i]))

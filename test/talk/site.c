@@ -91,6 +91,18 @@ bool site_dns(struct slice name, struct slice type, struct slice value, struct a
 	return true;
 }
 
+void site_dns_forget(struct slice name)
+{
+	struct dns_row **at = &dns_rows;
+
+	while (*at) {
+		if (slice_eq_nocase((*at)->name, name))
+			*at = (*at)->next;
+		else
+			at = &(*at)->next;
+	}
+}
+
 /* A name with a row of another type has no data; one without any does not exist. */
 static bool answer_question(void *arg, struct arena *a, struct slice name, enum dns_type type, struct dns_answer *out,
 	nanoseconds *delay)
@@ -147,9 +159,61 @@ static const char *under(const char *name)
 	return path;
 }
 
-static bool nobody_is_alive(unsigned slot, uint32_t generation)
+static bool is_alive(unsigned slot, uint32_t generation)
 {
-	return slot == 0 && generation == 1;
+	return slot == 0 && generation == site.edge.generation;
+}
+
+void site_worker_dies(void)
+{
+	site.edge.generation++;
+}
+
+/* What a worker does each second (src/app/worker.c). */
+static void on_tick(struct timer *t)
+{
+	list_files_poll();
+	timer_set(t, deadline_in(NS_PER_SECOND));
+}
+
+static struct timer tick = { .fn = on_tick };
+
+static ASYNC void learn_backends(void *arg)
+{
+	struct config *c = arg;
+
+	for (size_t i = 0; i < c->backend_count; i++) {
+		const char *why = NULL;
+
+		pool_learn(site.edge.services.pool, &site.arena, c->backends[i], &why,
+			deadline_in(30 * NS_PER_SECOND));
+	}
+	site.edge.offers_at = 0;
+	config_unref(c);
+}
+
+void site_learn(void)
+{
+	config_ref(site.config);
+	fiber_detach("learn backends", learn_backends, site.config);
+	site_settle();
+}
+
+static void load_certificates(struct config *c)
+{
+	const char *why = NULL;
+
+	for (size_t i = 0; i < c->listener_count; i++) {
+		struct listener_conf *l = &c->listeners[i];
+
+		if (!l->tls_certificate)
+			continue;
+		l->tls = tls_server_context(&site.arena, l->tls_certificate, l->tls_key, &why);
+		if (!l->tls) {
+			fprintf(stderr, "talk: certificate: %s\n", why);
+			exit(2);
+		}
+	}
 }
 
 static void open_store(void)
@@ -189,6 +253,13 @@ static void open_dns(void)
 	dns_set_source(site.edge.services.dns, answer_question, NULL);
 }
 
+static void configure(struct config *c)
+{
+	load_certificates(c);
+	dnsbl_configure(site.edge.services.dnsbl, &c->dnsbl, site.edge.services.dns);
+	edge_configure(&site.edge, c);
+}
+
 void site_open(struct slice config_text)
 {
 	struct services *s = &site.edge.services;
@@ -202,7 +273,7 @@ void site_open(struct slice config_text)
 	fiber_init(256, 64u * 1024u);
 	site.config = parse(config_text);
 	site.edge.generation = 1;
-	site.edge.worker_alive = nobody_is_alive;
+	site.edge.worker_alive = is_alive;
 	site.edge.counters = site.counters;
 	site.edge.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	ring_init(&site.edge.all);
@@ -217,8 +288,8 @@ void site_open(struct slice config_text)
 	rate_init(site.rate_memory, 256);
 	s->rates = rate_attach(site.rate_memory, 0);
 	s->observe_all = &site.observe_all;
-	dnsbl_configure(s->dnsbl, &site.config->dnsbl, s->dns);
-	edge_configure(&site.edge, site.config);
+	configure(site.config);
+	on_tick(&tick);
 }
 
 void site_reload(struct slice config_text)
@@ -227,8 +298,7 @@ void site_reload(struct slice config_text)
 
 	config_unref(site.config);
 	site.config = fresh;
-	dnsbl_configure(site.edge.services.dnsbl, &fresh->dnsbl, site.edge.services.dns);
-	edge_configure(&site.edge, fresh);
+	configure(fresh);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 static struct client {
 	char name[32];
 	int fd;		/* -1: closed */
+	struct secure *tls;	/* NULL: plain */
 	bool ended;	/* the server closed */
 	bool deaf;	/* does not read: what it is told is lost when it hangs up */
 	char in[65536];
@@ -147,26 +149,60 @@ static bool duration(struct slice text, nanoseconds *out)
 
 /* ---- the site, opened at the first step that needs it ---- */
 
+static const char *own_path(const char *what)
+{
+	return arena_printf(&script.arena, "/tmp/spurn-talk-%s.%d", what, (int)getpid());
+}
+
+/* @BACKEND@, @BACKEND2@ (sockets), @DIR@ (an empty directory), @CERT@ and @KEY@ (files). */
+static const char *path_of(struct slice name)
+{
+	if (slice_eq(name, SLICE("BACKEND")))
+		return own_path("backend");
+	if (slice_eq(name, SLICE("BACKEND2")))
+		return arena_printf(&script.arena, "%s.2", own_path("backend"));
+	const char *directory = own_path("files");
+
+	mkdir(directory, 0700);
+	if (slice_eq(name, SLICE("DIR")))
+		return directory;
+	const char *certificate = arena_printf(&script.arena, "%s/certificate", directory);
+	const char *key = arena_printf(&script.arena, "%s/key", directory);
+	bool wants_key = slice_eq(name, SLICE("KEY"));
+
+	if (!wants_key && !slice_eq(name, SLICE("CERT")))
+		return NULL;
+	if (access(key, R_OK) != 0)
+		secure_make(certificate, key);
+	return wants_key ? key : certificate;
+}
+
+static struct slice expand(struct slice text)
+{
+	struct str out = STR_IN(&script.arena);
+
+	while (text.n > 0) {
+		ptrdiff_t at = slice_find(text, '@'), end = at < 0 ? -1 : slice_find(slice_from(text, (size_t)at + 1), '@');
+		const char *path = end < 0 ? NULL : path_of(slice_make(text.p + at + 1, (size_t)end));
+
+		str_add(&out, slice_head(text, at < 0 ? text.n : (size_t)at + !path));
+		if (path)
+			str_puts(&out, path);
+		text = slice_from(text, at < 0 ? text.n : (size_t)at + 1 + (path ? (size_t)end + 1 : 0));
+	}
+	return str_slice(&out);
+}
+
 static struct slice whole_config(void)
 {
 	struct str out = STR_IN(&script.arena);
-	const char *socket_path = arena_printf(&script.arena, "/tmp/spurn-talk-backend.%d", (int)getpid());
-	struct slice rest = str_slice(&script.config);
 
 	if (!script.own_config)
 		str_puts(&out, default_head);
-	while (rest.n > 0) {
-		ptrdiff_t at = slice_search(rest, SLICE("@BACKEND@"));
-
-		str_add(&out, at < 0 ? rest : slice_head(rest, (size_t)at));
-		if (at < 0)
-			break;
-		str_puts(&out, socket_path);
-		rest = slice_from(rest, (size_t)at + strlen("@BACKEND@"));
-	}
+	str_add(&out, expand(str_slice(&script.config)));
 	if (slice_search(str_slice(&out), SLICE("\ndomain ")) < 0)
 		str_printf(&out, "domain example.org { backend %s+unix:%s; recipients callforward; }\n",
-			script.lmtp ? "lmtp" : "smtp", socket_path);
+			script.lmtp ? "lmtp" : "smtp", own_path("backend"));
 	return str_slice(&out);
 }
 
@@ -175,7 +211,7 @@ static void open_site(void)
 	if (script.opened)
 		return;
 	script.opened = true;
-	backend_open(arena_printf(&script.arena, "/tmp/spurn-talk-backend.%d", (int)getpid()), script.lmtp);
+	backend_open(own_path("backend"), script.lmtp);
 	site_open(whole_config());
 	if (script.byte_by_byte)
 		stream_limit_io(1);
@@ -184,11 +220,31 @@ static void open_site(void)
 
 /* ---- the client ---- */
 
+static ssize_t receive(struct client *c, char *buffer, size_t n)
+{
+	return c->tls ? secure_read(c->tls, buffer, n) : recv(c->fd, buffer, n, MSG_DONTWAIT);
+}
+
+static ssize_t transmit(struct client *c, const char *bytes, size_t n)
+{
+	return c->tls ? secure_write(c->tls, bytes, n) : send(c->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void close_client(struct client *c)
+{
+	if (c->tls)
+		secure_drop(c->tls);
+	c->tls = NULL;
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}
+
 static void read_client(struct client *c)
 {
 	ssize_t n;
 
-	while (c->fd >= 0 && (n = recv(c->fd, c->in + c->used, sizeof(c->in) - c->used, MSG_DONTWAIT)) != 0) {
+	while (c->fd >= 0 && (n = receive(c, c->in + c->used, sizeof(c->in) - c->used)) != 0) {
 		if (n < 0) {
 			if (errno != EAGAIN && errno != EINTR)
 				c->ended = true;
@@ -216,9 +272,22 @@ static struct client *client_called(struct slice name)
 	return NULL;
 }
 
+static const struct listener_conf *listener_called(struct slice name)
+{
+	const struct config *c = site.edge.config;
+
+	if (name.n == 0)
+		return &c->listeners[0];
+	for (size_t i = 0; i < c->listener_count; i++)
+		if (slice_eq(slice_of(c->listeners[i].name), name))
+			return &c->listeners[i];
+	fail("no listener %.*s", SLICE_ARG(name));
+}
+
+/* connect [as NAME] [ADDRESS] [to LISTENER] */
 static void step_connect(struct slice rest)
 {
-	struct slice word = slice_word(&rest), name = SLICE("client");
+	struct slice word = slice_word(&rest), name = SLICE("client"), address = SLICE("192.0.2.1");
 	struct ip ip;
 	int pair[2];
 
@@ -227,22 +296,25 @@ static void step_connect(struct slice rest)
 		name = slice_word(&rest);
 		word = slice_word(&rest);
 	}
-	if (!ip_parse(&ip, word.n ? word : SLICE("192.0.2.1")))
-		fail("connect: no address: %.*s", SLICE_ARG(word));
+	if (word.n > 0 && !slice_eq(word, SLICE("to"))) {
+		address = word;
+		word = slice_word(&rest);
+	}
+	if (!ip_parse(&ip, address) || (word.n > 0 && !slice_eq(word, SLICE("to"))))
+		fail("connect [as NAME] [ADDRESS] [to LISTENER]");
 	current = client_called(name);
 	if (!current)
 		current = client_called(SLICE(""));
 	if (!current)
 		fail("too many clients");
-	if (current->fd >= 0)
-		close(current->fd);
+	close_client(current);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0)
 		fail("socketpair: %s", strerror(errno));
 	snprintf(current->name, sizeof(current->name), "%.*s", SLICE_ARG(name));
 	current->fd = pair[0];
 	current->used = 0;
 	current->ended = current->deaf = false;
-	session_start(&site.edge, &site.edge.config->listeners[0], pair[1], &ip, 40000);
+	session_start(&site.edge, listener_called(slice_word(&rest)), pair[1], &ip, 40000);
 	settle();
 }
 
@@ -257,7 +329,7 @@ static void client_send(struct slice text)
 	need_client();
 	while (text.n > 0) {
 		size_t n = script.byte_by_byte && text.n < 4096 ? 1 : text.n;
-		ssize_t sent = send(current->fd, text.p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t sent = transmit(current, text.p, n);
 
 		if (sent < 0 && errno != EAGAIN)
 			return;		/* the server hung up: what it said counts */
@@ -328,16 +400,14 @@ static void step_closed(struct slice rest)
 		fail("server said: %.*s\n    wanted: end of connection", SLICE_ARG(line));
 	if (!current->ended)
 		fail("server did not close");
-	close(current->fd);
-	current->fd = -1;
+	close_client(current);
 }
 
 static void step_hangup(struct slice rest)
 {
 	(void)rest;
 	need_client();
-	close(current->fd);
-	current->fd = -1;
+	close_client(current);
 	settle();
 }
 
@@ -346,6 +416,24 @@ static void step_deaf(struct slice rest)
 	(void)rest;
 	need_client();
 	current->deaf = true;
+}
+
+/* The handshake behind "220 Ready to start TLS"; what is said from then on is encrypted. */
+static void step_tls(struct slice rest)
+{
+	struct secure *tls;
+	int done = 0;
+
+	(void)rest;
+	need_client();
+	tls = secure_new(current->fd);
+	for (int turn = 0; turn < 10000 && done == 0; turn++) {
+		done = secure_shake(tls);
+		site_settle();
+	}
+	if (done != 1)
+		fail("TLS handshake failed");
+	current->tls = tls;
 }
 
 /* "text COUNT": so many octets, repeated. */
@@ -380,6 +468,10 @@ static void step_dns(struct slice rest)
 {
 	struct slice name = slice_word(&rest), type = slice_word(&rest);
 
+	if (slice_eq(name, SLICE("forget"))) {
+		site_dns_forget(type);
+		return;
+	}
 	if (!site_dns(slice_copy(&script.arena, name), type, slice_copy(&script.arena, slice_trim(rest)), &script.arena))
 		fail("dns NAME TYPE VALUE");
 }
@@ -412,11 +504,41 @@ static void check_message(struct slice rest)
 		fail("message of the backend %.*s %.*s:\n%.*s", SLICE_ARG(how), SLICE_ARG(wanted), SLICE_ARG(text));
 }
 
+static void check_count(struct slice rest, size_t has, const char *what)
+{
+	uint64_t n;
+
+	if (!slice_number(rest, 100000, &n) || n != has)
+		fail("backend has %zu %s", has, what);
+}
+
+/* What is asked of it. false: something else was said. */
+static bool ask_backend(struct slice what, struct slice rest)
+{
+	struct str seen = STR_IN(&script.arena);
+
+	settle();
+	if (slice_eq(what, SLICE("got"))) {
+		if (!backend_got(rest, &seen))
+			fail("backend did not get: %.*s%.*s", SLICE_ARG(rest), SLICE_ARG(str_slice(&seen)));
+	} else if (slice_eq(what, SLICE("never"))) {
+		if (backend_ever_got(rest))
+			fail("backend got: %.*s", SLICE_ARG(rest));
+	} else if (slice_eq(what, SLICE("messages"))) {
+		check_count(rest, backend_message_count(), "messages");
+	} else if (slice_eq(what, SLICE("connections"))) {
+		check_count(rest, backend_connections(), "connections");
+	} else if (slice_eq(what, SLICE("message"))) {
+		check_message(rest);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static void step_backend(struct slice rest)
 {
 	struct slice what = slice_word(&rest);
-	struct str seen = STR_IN(&script.arena);
-	uint64_t n;
 
 	rest = slice_trim(rest);
 	if (slice_eq(what, SLICE("lmtp"))) {
@@ -424,38 +546,22 @@ static void step_backend(struct slice rest)
 		return;
 	}
 	open_site();
-	if (slice_eq(what, SLICE("offers"))) {
+	if (slice_eq(what, SLICE("offers")))
 		backend_capabilities(rest);
-	} else if (slice_eq(what, SLICE("on"))) {
+	else if (slice_eq(what, SLICE("learn")))
+		site_learn();
+	else if (slice_eq(what, SLICE("on")))
 		backend_on(rest, 0);
-	} else if (slice_eq(what, SLICE("once"))) {
+	else if (slice_eq(what, SLICE("once")))
 		backend_on(rest, 1);
-	} else if (slice_eq(what, SLICE("down")) || slice_eq(what, SLICE("up"))) {
-		backend_up(slice_eq(what, SLICE("up")));
-	} else if (slice_eq(what, SLICE("says"))) {
+	else if (slice_eq(what, SLICE("down")) || slice_eq(what, SLICE("up")))
+		backend_up(slice_eq(rest, SLICE("2")), slice_eq(what, SLICE("up")));
+	else if (slice_eq(what, SLICE("hangup")))
+		backend_hang_up();
+	else if (slice_eq(what, SLICE("says")))
 		backend_say(unescape(&script.arena, rest));
-	} else if (slice_eq(what, SLICE("got"))) {
-		settle();
-		if (!backend_got(rest, &seen))
-			fail("backend did not get: %.*s%.*s", SLICE_ARG(rest), SLICE_ARG(str_slice(&seen)));
-	} else if (slice_eq(what, SLICE("never"))) {
-		settle();
-		if (backend_ever_got(rest))
-			fail("backend got: %.*s", SLICE_ARG(rest));
-	} else if (slice_eq(what, SLICE("messages"))) {
-		settle();
-		if (!slice_number(rest, 100000, &n) || n != backend_message_count())
-			fail("backend has %zu messages", backend_message_count());
-	} else if (slice_eq(what, SLICE("connections"))) {
-		settle();
-		if (!slice_number(rest, 100000, &n) || n != backend_connections())
-			fail("backend saw %zu connections", backend_connections());
-	} else if (slice_eq(what, SLICE("message"))) {
-		settle();
-		check_message(rest);
-	} else {
+	else if (!ask_backend(what, rest))
 		fail("backend %.*s?", SLICE_ARG(what));
-	}
 }
 
 static void step_journal(struct slice rest)
@@ -479,22 +585,45 @@ static void step_journal(struct slice rest)
 		fail("journal %.*s %.*s:\n%.*s", SLICE_ARG(how), SLICE_ARG(rest), SLICE_ARG(all));
 }
 
+struct count {
+	uint64_t of_state[4], all;
+};
+
+/* The first octet of an entry is its state (edge/commit.c). */
 static bool count_entry(void *arg, const struct store_key *key, const struct store_value *value)
 {
+	struct count *count = arg;
+
 	(void)key;
-	(void)value;
-	++*(uint64_t *)arg;
+	count->all++;
+	count->of_state[value->bytes[0] & 3]++;
 	return true;
 }
 
+/* ledger COUNT [open|delivered|lost] */
 static void step_ledger(struct slice rest)
 {
-	uint64_t wanted, count = 0;
+	struct slice number = slice_word(&rest), state = slice_trim(rest);
+	struct count count = { 0 };
+	uint64_t wanted, has;
 
 	settle();
 	store_each(site.edge.services.store, STORE_COMMIT, count_entry, &count);
-	if (!slice_number(slice_trim(rest), 100000, &wanted) || wanted != count)
-		fail("commit ledger has %llu entries", (unsigned long long)count);
+	has = state.n == 0 ? count.all : count.of_state[slice_eq(state, SLICE("open")) ? 1 :
+		slice_eq(state, SLICE("delivered")) ? 2 : 3];
+	if (!slice_number(number, 100000, &wanted) || wanted != has)
+		fail("commit ledger has %llu entries: %llu open, %llu delivered, %llu lost",
+			(unsigned long long)count.all, (unsigned long long)count.of_state[1],
+			(unsigned long long)count.of_state[2], (unsigned long long)count.of_state[3]);
+}
+
+/* Sessions of the dead are gone; what they left open in the store stays. */
+static void step_worker(struct slice rest)
+{
+	if (!slice_eq(slice_trim(rest), SLICE("dies")))
+		fail("worker dies");
+	open_site();
+	site_worker_dies();
 }
 
 static void step_wait(struct slice rest)
@@ -534,7 +663,7 @@ static void step_text(struct slice rest)
 
 static void step_file(struct slice rest)
 {
-	const char *path = slice_cstr(&script.arena, slice_trim(rest));
+	const char *path = slice_cstr(&script.arena, expand(slice_trim(rest)));
 	struct slice text = heredoc("\n");
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -551,7 +680,7 @@ static const struct {
 	{ "use", step_use }, { "C:", step_say }, { "S:", step_expect }, { "raw", step_raw }, { "text", step_text },
 	{ "flood", step_flood }, { "silence", step_silence }, { "closed", step_closed }, { "hangup", step_hangup },
 	{ "wait", step_wait }, { "journal", step_journal }, { "ledger", step_ledger }, { "observe", step_observe },
-	{ "file", step_file }, { "deaf", step_deaf },
+	{ "file", step_file }, { "deaf", step_deaf }, { "tls", step_tls }, { "worker", step_worker },
 };
 
 static void play_step(struct slice line)
@@ -586,6 +715,21 @@ static struct slice read_script(const char *path)
 	return str_slice(&text);
 }
 
+static void remove_files(void)
+{
+	const char *directory = own_path("files");
+	DIR *dir = opendir(directory);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (!dir)
+		return;
+	closedir(dir);
+	rmdir(directory);
+}
+
 static void play(const char *path, bool byte_by_byte)
 {
 	script = (struct script){ .path = path, .byte_by_byte = byte_by_byte };
@@ -600,13 +744,13 @@ static void play(const char *path, bool byte_by_byte)
 			play_step(line);
 	}
 	for (size_t i = 0; i < CLIENTS; i++)
-		if (clients[i].fd >= 0)
-			close(clients[i].fd);
+		close_client(&clients[i]);
 	if (!script.opened)
 		fail("nothing was played");
 	settle();
 	site_close();
 	backend_close();
+	remove_files();
 	arena_drop(&script.arena);
 }
 

@@ -25,6 +25,12 @@ extern struct site site;
 void site_open(struct slice config_text);
 void site_reload(struct slice config_text);
 void site_close(void);
+/* Connects to all backends, as a worker does at its start, to learn what they offer. */
+void site_learn(void);
+/* The worker is replaced by another process, as the others see it: what it left open in the store is nobody's. */
+void site_worker_dies(void);
+/* Answers about a name are forgotten. */
+void site_dns_forget(struct slice name);
 /* One answer of the DNS table. value: record data, or NXDOMAIN, NODATA, SERVFAIL, TIMEOUT. */
 bool site_dns(struct slice name, struct slice type, struct slice value, struct arena *a);
 /* All records of the journal so far, newline-separated. */
@@ -44,7 +50,10 @@ void backend_capabilities(struct slice words);
 /* From now on: a line that matches glob is answered with action ("reply TEXT", "close", "stall", "raw TEXT",
  * "drip TEXT"). times 0: always. */
 bool backend_rule(struct slice glob, struct slice action, unsigned times, struct arena *a);
-void backend_up(bool up);
+/* host 0, or 1: the second one, which is down until it is told to be up. */
+void backend_up(unsigned host, bool up);
+/* Every connection ends; both go on listening. */
+void backend_hang_up(void);
 /* The next line, behind those asked for before, that matches; *seen: what came instead. */
 bool backend_got(struct slice glob, struct str *seen);
 bool backend_ever_got(struct slice glob);
@@ -52,6 +61,20 @@ size_t backend_message_count(void);
 struct slice backend_message(size_t i);
 size_t backend_connections(void);
 void backend_say(struct slice text);
+
+/* ---- secure.c: certificates, and TLS of a client ---- */
+
+/* Makes a certificate for mx.example.org and its key. */
+void secure_make(const char *certificate, const char *key);
+/* The client's side of TLS on a descriptor; free with secure_drop. */
+struct secure;
+struct secure *secure_new(int fd);
+void secure_drop(struct secure *s);
+/* One step of the handshake: 1 done, 0 go on, -1 failed. */
+int secure_shake(struct secure *s);
+/* As recv and send: > 0, 0 at the end, -1 with EAGAIN in errno or a failure. */
+ssize_t secure_read(struct secure *s, char *buffer, size_t n);
+ssize_t secure_write(struct secure *s, const char *bytes, size_t n);
 
 /* Shell-like pattern: * and ?; all else literal. */
 bool glob_match(struct slice pattern, struct slice text);
