@@ -581,6 +581,8 @@ int master_run(const struct master_options *o, struct config *c)
 		return 71;
 	m.shared->master_pid = getpid();
 	m.shared->started = clock_wall();
+	/* `spurn observe on` holds until it is switched off, over restarts, too. */
+	m.shared->observe_all = access(arena_printf(&c->arena, "%s/observe", c->state_dir), F_OK) == 0;
 	if (!open_sockets(c, NULL))
 		return 69;
 	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)

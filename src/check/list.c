@@ -564,6 +564,12 @@ void list_files_poll(void)
 		list_file_poll(f);
 }
 
+void list_files_each(void (*fn)(const struct list_file *f, void *arg), void *arg)
+{
+	for (const struct list_file *f = files; f; f = f->next)
+		fn(f, arg);
+}
+
 static struct list_file *list_file_find(const char *path, enum list_kind kind, struct slice separators)
 {
 	for (struct list_file *f = files; f; f = f->next)

@@ -34,6 +34,8 @@ const char *list_file_path(const struct list_file *f);
 const char *list_file_trouble(const struct list_file *f);
 /* Looks at every open file, reloads those that changed, logs what happened. Called by a timer each second. */
 void list_files_poll(void);
+/* Every file that is open, for status. */
+void list_files_each(void (*fn)(const struct list_file *f, void *arg), void *arg);
 
 /* What the configuration says: entries and files. */
 struct client_list {
