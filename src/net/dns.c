@@ -13,8 +13,9 @@
  * in the meantime, a sender's retry on another connection say, finds it half done. What it costs is its place among
  * QUESTIONS_MAX; past those a question is trouble at once.
  *
- * There is no cache of ours. libunbound's answers in about five microseconds (bench: test_dns measures it), a
- * mail asks some twenty questions, and a second cache would need the first one's care with TTLs, sizes and DNSSEC status.
+ * There is no cache of ours. A question that libunbound's cache can answer costs 1.8 us there and 1 us here (test_dns_unbound
+ * measures the sum), a mail asks some twenty, and a second cache would need the first one's care with TTLs, size
+ * and DNSSEC status.
  *
  * A context cannot be reconfigured, so dns_reload() opens another, unless only zone files
  * changed, and asks the questions under way again there: nobody who waits notices.

@@ -9,7 +9,7 @@
  *     loop.test       -> loop.test
  *     big.test        TXT of 3,000 octets: truncated over UDP
  *     huge.test       400 A records, over TCP as well
- *     late.test       A, after 150 ms
+ *     late.test       A, after 300 ms
  *     silent.test     no answer, ever
  *     servfail.test   SERVFAIL;  refused.test, formerr.test, notimp.test alike
  *     garbage.test    octets that are no answer
@@ -177,7 +177,7 @@ static inline bool fake_answer(struct fake_answer *out, const char *name, unsign
 	else if (strcmp(name, "huge.test") == 0)
 		fake_huge(out, type, tcp);
 	else if (strcmp(name, "late.test") == 0) {
-		usleep(150000);
+		usleep(300000);
 		fake_ok(out, type, name);
 	} else if (strcmp(name, "silent.test") == 0)
 		return false;

@@ -168,7 +168,7 @@ static void names_without_soa_only_add(void **state)
 
 static void longest_names(void **state)
 {
-	char text[300] = "", question[300] = "";
+	char text[400] = "", question[300] = "";
 	struct dns_zones *z;
 
 	for (int i = 0; i < 126; i++)
