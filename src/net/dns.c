@@ -3,22 +3,21 @@
  *
  * The life of a question. The name becomes octets in lower case, or cannot exist. Zone files answer first; an alias
  * that leads out of them goes on with its target. Then the question joins one that is under way for the same name
- * and type, or starts: on the scheduler's stack (libunbound's frames are large), where
- * an answer in the cache comes back at once. Else the fiber waits with a label
- * and its own deadline, in the ring of the question's askers; the answer is read once, into the arena of the
- * first, and copied for the others.
+ * and type, or starts: on the scheduler's stack (libunbound's frames are large), where an answer in the cache comes
+ * back at once. Else the fiber waits with a label and its own deadline, in the ring of the question's askers; the
+ * answer is read once, into the arena of the first, and copied for the others.
  *
  * When the last asker has given up, the question is left running. libunbound could not stop it (ub_cancel() merely
- * forgets the callback), and so its answer, late as it is, warms the cache, and whoever asks again
- * in the meantime, a sender's retry on another connection say, finds it half done. What it costs is its place among
- * QUESTIONS_MAX; past those a question is trouble at once.
+ * forgets the callback), and so its answer, late as it is, warms the cache, and whoever asks again in the meantime, a
+ * sender's retry on another connection say, finds it half done. What it costs is its place among QUESTIONS_MAX; past
+ * those a question is trouble at once.
  *
- * There is no cache of ours. A question that libunbound's cache can answer costs 1.8 us there and 1 us here (test_dns_unbound
- * measures the sum), a mail asks some twenty, and a second cache would need the first one's care with TTLs, size
- * and DNSSEC status.
+ * There is no cache of ours. A question that libunbound's cache can answer costs 1.8 us there and 1 us here
+ * (test_dns_unbound measures the sum), a mail asks some twenty, and a second cache would need the first one's care
+ * with TTLs, size and DNSSEC status.
  *
- * A context cannot be reconfigured, so dns_reload() opens another, unless only zone files
- * changed, and asks the questions under way again there: nobody who waits notices.
+ * A context cannot be reconfigured, so dns_reload() opens another, unless only zone files changed, and asks the
+ * questions under way again there: nobody who waits notices.
  *
  * Rejected: a fiber per question (a stack for each of twenty waits of nothing), one resolver process for all
  * workers (a hop more per question, and one more thing to die), giving joined askers one deadline.
@@ -420,7 +419,7 @@ void dns_ask_all(struct dns *d, struct arena *a, struct dns_question *questions,
 		ask_one(d, &askers[i], questions[i].name, questions[i].type);
 	if (asking.left == 0)
 		return;
-	while (askers[first].answered)
+	while (first + 1 < count && askers[first].answered)
 		first++;
 	label_write(label, sizeof(label), questions[first].name, questions[first].type, asking.left - 1);
 	askers_wait(d, &asking, askers, count, label, until);
@@ -436,8 +435,10 @@ void dns_addresses(struct dns *d, struct arena *a, struct slice name, struct dns
 		.ttl = v4->ttl < v6->ttl ? v4->ttl : v6->ttl, .count = v4->count + v6->count };
 	if (out->count > 0) {
 		out->records = arena_array(a, struct dns_record, out->count);
-		for (size_t i = 0; i < out->count; i++)
-			out->records[i] = i < v4->count ? v4->records[i] : v6->records[i - v4->count];
+		if (v4->records)
+			memcpy(out->records, v4->records, v4->count * sizeof(*out->records));
+		if (v6->records)
+			memcpy(out->records + v4->count, v6->records, v6->count * sizeof(*out->records));
 	} else if (v4->status == DNS_NXDOMAIN || v6->status == DNS_NXDOMAIN) {
 		out->status = DNS_NXDOMAIN;	/* of the name, whatever the type (RFC 8020) */
 	} else if (v4->status == DNS_TROUBLE || v6->status == DNS_TROUBLE) {

@@ -1,9 +1,9 @@
 /*
  * DNS questions for mail code: zone files of ours, and libunbound inside our loop.
  *
- * One context per worker; it recurses or forwards, caches, and validates where it can. A question waits in a fiber with our own
- * deadline (libunbound takes 29 s over dead servers). One question is in flight
- * per name and type: later askers wait for the same answer.
+ * One context per worker; it recurses or forwards, caches, and validates where it can. A question waits in a fiber
+ * with our own deadline (libunbound takes 29 s over dead servers). One question is in flight per name and type: later
+ * askers wait for the same answer.
  *
  * A failed question is DNS_TROUBLE, and nothing else is: SERVFAIL, timeout, refused, bogus signatures,
  * our own fault. NXDOMAIN and an empty answer are answers.

@@ -18,8 +18,8 @@
  *   the dead. A place costs half a KiB, and a descriptor while it is in use.
  * - A server that does not answer is asked again after 0.4, 0.8, 1.5 s and so on up to two minutes, then
  *   left alone for 15 minutes. A forwarder that was restarted must not cost a quarter of an hour of 4xx: with
- *   12 s as the longest wait and infra-keep-probing, one question in 13 s tries it, and it is back as
- *   soon as one succeeds (measured: 13 s at most; a short infra-host-ttl does as well, but forgets the good servers too).
+ *   12 s as the longest wait and infra-keep-probing, one question in 13 s tries it, and it is back as soon as one
+ *   succeeds (a short infra-host-ttl does as well, but forgets the good servers too).
  * - It logs to standard error unless told not to; its reasons reach us with the answer.
  *
  * Rejected: c-ares (a stub only: needs a resolver on the machine, no DNSSEC), getdns (unmaintained), systemd-resolved
@@ -429,6 +429,7 @@ void dns_unbound_close(struct dns_unbound *u)
 
 /* ---- questions ---- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the signature is libunbound's */
 static void unbound_answered(void *arg, int rcode, void *packet, int n, int security, char *bogus, int limited)
 {
 	struct unbound_question *q = arg;
