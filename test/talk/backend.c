@@ -339,12 +339,18 @@ bool backend_got(struct slice glob, struct str *seen)
 	return false;
 }
 
+size_t backend_got_count(struct slice glob)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < line_count; i++)
+		n += glob_match(glob, lines[i]);
+	return n;
+}
+
 bool backend_ever_got(struct slice glob)
 {
-	for (size_t i = 0; i < line_count; i++)
-		if (glob_match(glob, lines[i]))
-			return true;
-	return false;
+	return backend_got_count(glob) > 0;
 }
 
 size_t backend_message_count(void)

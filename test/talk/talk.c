@@ -524,6 +524,10 @@ static bool ask_backend(struct slice what, struct slice rest)
 	} else if (slice_eq(what, SLICE("never"))) {
 		if (backend_ever_got(rest))
 			fail("backend got: %.*s", SLICE_ARG(rest));
+	} else if (slice_eq(what, SLICE("count"))) {
+		struct slice number = slice_word(&rest);
+
+		check_count(number, backend_got_count(slice_trim(rest)), "such lines");
 	} else if (slice_eq(what, SLICE("messages"))) {
 		check_count(rest, backend_message_count(), "messages");
 	} else if (slice_eq(what, SLICE("connections"))) {
@@ -669,6 +673,11 @@ static void step_file(struct slice rest)
 
 	if (fd < 0 || write(fd, text.p, text.n) != (ssize_t)text.n)
 		fail("%s: %s", path, strerror(errno));
+	/* A stamp of another year: one of this very moment would be waited for, by the real clock (check/list.c). */
+	nanoseconds now = script.opened ? clock_now() : 0;
+	struct timespec changed = { now / NS_PER_SECOND, now % NS_PER_SECOND };
+
+	futimens(fd, (struct timespec[]){ changed, changed });
 	close(fd);
 }
 

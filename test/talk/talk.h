@@ -57,6 +57,7 @@ void backend_hang_up(void);
 /* The next line, behind those asked for before, that matches; *seen: what came instead. */
 bool backend_got(struct slice glob, struct str *seen);
 bool backend_ever_got(struct slice glob);
+size_t backend_got_count(struct slice glob);
 size_t backend_message_count(void);
 struct slice backend_message(size_t i);
 size_t backend_connections(void);
