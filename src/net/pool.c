@@ -327,7 +327,7 @@ static struct pool_host *host_get(struct pool *p, const struct backend *b, size_
 	h->max_connections = b->max_connections > 0 ? b->max_connections : 1;
 	h->keep_idle = b->keep_idle;
 	h->asked_at = clock_now();
-	while (h->count < h->max_connections && line_grant(h, NULL))	/* a reload has raised it */
+	while (!h->probing && h->count < h->max_connections && line_grant(h, NULL))	/* a reload has raised it */
 		h->count++;
 	return h;
 }
@@ -472,7 +472,7 @@ static struct pooled *idle_take(struct pool_host *h)
 
 static bool host_is_down(const struct pool_host *h)
 {
-	return h->retry_at != 0 && (h->probing || !deadline_passed(h->retry_at));
+	return h->retry_at != 0 && !deadline_passed(h->retry_at);
 }
 
 static nanoseconds backoff(uint32_t failures)
@@ -515,6 +515,9 @@ static void host_answered(struct pool_host *h, const struct smtp_client *c)
 	h->capabilities = c->capabilities;
 	h->size_limit = c->size_limit;
 	h->known = true;
+	/* Those who waited for the outcome of the probe. */
+	while (h->count < h->max_connections && line_grant(h, NULL))
+		h->count++;
 }
 
 /* What t's caller is told: the host's last trouble. */
@@ -721,7 +724,7 @@ ASYNC static bool wait_in_line(struct take *t, struct waiter *w)
 		ring_init(&w->places[i].link);
 		if (host_is_down(h))
 			continue;
-		room |= h->count < h->max_connections || !ring_empty(&h->idle);
+		room |= !h->probing && (h->count < h->max_connections || !ring_empty(&h->idle));
 		ring_add_last(&h->line, &w->places[i].link);
 		w->left++;
 	}
@@ -740,6 +743,11 @@ ASYNC static struct pooled *take_from(struct pool_host *h, struct take *t, bool 
 		return x;
 	if (host_is_down(h)) {
 		host_tell(h, t);
+		return NULL;
+	}
+	/* One tries whether it is back; the others wait for what that brings. */
+	if (h->probing) {
+		*full = true;
 		return NULL;
 	}
 	if (h->count >= h->max_connections && !ring_empty(&h->idle))

@@ -470,12 +470,35 @@ static void probes(void)
 	for (int i = 0; i < 3; i++)
 		taker_start(&t[i], SECONDS(60));
 	CHECK(!t[0].ended && backend.connections == 1);	/* the probe */
-	CHECK(t[1].ended && !t[1].got && t[2].ended && !t[2].got);
+	CHECK(!t[1].ended && !t[2].ended);		/* wait for what it brings */
 	pass(SECONDS(4));
 	CHECK(t[0].got && info_of(&backend)->up);
-	pool_give(pool, t[0].got);
+	pass(SECONDS(4));
+	CHECK(t[1].got && t[2].got);
+	for (int i = 0; i < 3; i++)
+		pool_give(pool, t[i].got);
 	pool_give(pool, take());
 }
+
+/* The probe fails: those who waited for it are told so, not each made to try. */
+static void probe_fails(void)
+{
+	struct taker t[3] = { 0 };
+
+	fake_close(&backend);
+	CHECK(!take());
+	pass(SECONDS(1));
+	backend.scripts[0] = SCRIPT("+", "=");
+	fake_open(&backend);
+	for (int i = 0; i < 3; i++)
+		taker_start(&t[i], SECONDS(60));
+	pass(SECONDS(60));
+	for (int i = 0; i < 3; i++)
+		CHECK(t[i].ended && !t[i].got);
+	CHECK(backend.connections == 1);
+}
+
+static void test_failed_probe_speaks_for_all(void **state) { play(probe_fails); }
 
 static void test_one_probe_at_a_time(void **state) { play(probes); }
 
@@ -1052,6 +1075,7 @@ int main(void)
 		test_case(test_nobody_waits_for_a_dead_host),
 		test_case(test_back_off_doubles_to_a_minute),
 		both(test_one_probe_at_a_time),
+		both(test_failed_probe_speaks_for_all),
 		test_case(test_many_deaths_are_one_failure),
 		both(test_a_crowded_host_serves_over_warm_ones),
 		test_case(test_cancelled_while_opening),
