@@ -71,6 +71,8 @@ bool sandbox_enter(const char **why)
 			seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0) == 0;
 	*why = "the kernel takes no seccomp filter";
 	ok = ok && seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0;
+	/* The store's writer thread runs already. */
+	ok = ok && seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1) == 0;
 	ok = ok && seccomp_load(filter) == 0;
 	seccomp_release(filter);
 	return ok;

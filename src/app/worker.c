@@ -293,6 +293,14 @@ static void drain(void)
 	edge_drain(&worker.edge, false);
 }
 
+/* A service manager may tell every process of ours. */
+static void on_terminate(int signo)
+{
+	(void)signo;
+	if (!drain_began)
+		drain();
+}
+
 static void obey(const struct order *order, int fd)
 {
 	switch ((enum worker_order)order->kind) {
@@ -382,14 +390,38 @@ static void on_control(struct acceptor *a, int fd, const struct ip *peer, uint16
 	control_accept(fd);
 }
 
-static void ignore_signals(void)
+/* Says what it can, lets the store know, and dies of the same signal. */
+static void on_crash(int signo)
+{
+	static const char text[] = "spurnd: worker crashed\n";
+
+	store_crashed();
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(128 + signo);
+	signal(signo, SIG_DFL);
+	raise(signo);
+}
+
+static void catch_crashes(void)
+{
+	struct sigaction action = { .sa_handler = on_crash, .sa_flags = SA_RESETHAND | SA_ONSTACK };
+	static char stack[65536];
+	stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
+
+	/* The stack at hand may be the fiber's that ran over. */
+	sigaltstack(&alternate, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGABRT, &action, NULL);
+}
+
+static void set_signals(void)
 {
 	sigset_t none;
 
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);	/* a shell's; orders come over the channel */
 	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_DFL);
 	signal(SIGUSR2, SIG_IGN);
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);
@@ -404,7 +436,8 @@ _Noreturn void worker_run(const struct worker_start *start)
 
 	snprintf(name, sizeof(name), "spurnd[%u]", start->slot);
 	log_open(name, !start->foreground && start->config->log_syslog, LOG_INFO);
-	ignore_signals();
+	set_signals();
+	catch_crashes();
 	prctl(PR_SET_PDEATHSIG, 0);
 	worker.shared = start->shared;
 	worker.slot = start->slot;
@@ -417,6 +450,7 @@ _Noreturn void worker_run(const struct worker_start *start)
 		add_door(start->listeners[i].text, start->listeners[i].fd);
 	if (!sandbox_enter(&why))
 		log_warning("no sandbox: %s", why);
+	loop_signal(SIGTERM, on_terminate);
 	apply_config(start->config);
 	if (start->control >= 0) {
 		control_acceptor.on_accept = on_control;

@@ -43,9 +43,7 @@ void relay_release(struct transaction *tx)
 	timer_clear(&relay->hold);
 	if (!relay->client)
 		return;
-	if (relay->client->broken)
-		pool_discard(pool_of(tx), relay->client, false);
-	else if (relay->mailed)
+	if (!relay->client->broken && (relay->mailed || relay->client->unread > 0))
 		pool_reset_and_give(pool_of(tx), relay->client);
 	else
 		pool_give(pool_of(tx), relay->client);

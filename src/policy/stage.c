@@ -129,6 +129,14 @@ static ASYNC void run_dnsbl_names(struct stage_check *c)
 		c->client, p->null || p->literal ? SLICE_NULL : p->domain, &c->found, c->arena, c->until);
 }
 
+/* Our own domains exist, whatever a split DNS says of their mail hosts. */
+static bool is_ours(const struct config *c, const struct envelope *e)
+{
+	ptrdiff_t at = slice_rfind(e->reverse_canonical, '@');
+
+	return at >= 0 && config_domain(c, slice_from(e->reverse_canonical, (size_t)at + 1));
+}
+
 ASYNC void stage_mail(const struct services *s, const struct config *c, struct envelope *e, deadline until)
 {
 	struct stage_check checks[STAGE_CHECKS];
@@ -138,7 +146,7 @@ ASYNC void stage_mail(const struct services *s, const struct config *c, struct e
 
 	if (wanted(c, CHECK_SENDER))
 		sender_check_lists(&c->senders, e->reverse_canonical, &e->findings, e->arena);
-	if (wanted(c, CHECK_SENDER_DOMAIN) && !path_is_null(&e->reverse_path)) {
+	if (wanted(c, CHECK_SENDER_DOMAIN) && !path_is_null(&e->reverse_path) && !is_ours(c, e)) {
 		checks[n] = blank;
 		checks[n++].run = run_sender_domain;
 	}
