@@ -177,16 +177,17 @@ static bool open_dns(const struct config *c)
 {
 	struct arena scratch = ARENA_INIT;
 	const char *why = NULL;
-	struct dns *fresh = dns_open(&scratch, &c->dns, &why);
+	struct dns **dns = &worker.edge.services.dns;
+	bool ok = true;
 
-	if (!fresh)
+	if (*dns)
+		ok = dns_reload(*dns, &scratch, &c->dns, &why);
+	else
+		ok = (*dns = dns_open(&scratch, &c->dns, &why)) != NULL;
+	if (!ok)
 		log_alert("resolver: %s", why);
-	else if (worker.edge.services.dns)
-		dns_close(worker.edge.services.dns);
-	if (fresh)
-		worker.edge.services.dns = fresh;
 	arena_drop(&scratch);
-	return fresh != NULL;
+	return ok;
 }
 
 static struct journal_conf journal_conf(const struct config *c)
