@@ -7,6 +7,8 @@
 
 #include "wire/smtp_data.h"
 
+#include <stdlib.h>
+
 struct framed {
 	struct str wire, content;
 	uint64_t size;

@@ -23,7 +23,6 @@
 #define PATH_MAX_TEXT 254u	/* section 4.5.3.1.3: 256 with the angle brackets */
 #define LABEL_MAX 63u	/* RFC 1035 section 2.3.4 */
 #define ROUTE_MAX 512u
-#define NESTED_TAGS 4
 
 static bool refuse(const char **why, const char *reason)
 {
@@ -522,38 +521,43 @@ static bool is_srs(enum address_tag tag)
 
 /* ---- the canonical form ---- */
 
-static struct slice cut_detail(struct slice local, struct slice separators, struct slice *detail)
+static bool cut_detail(struct slice *local, struct slice separators, struct slice *detail)
 {
-	for (size_t i = 1; i < local.n; i++) {
-		if (slice_find(separators, local.p[i]) >= 0) {
-			*detail = slice_from(local, i + 1);
-			return slice_head(local, i);
+	for (size_t i = 1; i < local->n; i++) {
+		if (slice_find(separators, local->p[i]) >= 0) {
+			*detail = slice_from(*local, i + 1);
+			*local = slice_head(*local, i);
+			return true;
 		}
 	}
-	return local;
+	return false;
 }
 
-/* Takes off all that is wrapped around a local part; the outermost tag is the one that `out` tells of. */
+/* Takes off all that is wrapped around a local part, until nothing is left to take off: the canonical form
+ * of a canonical form is itself. `out` tells of the outermost tag. */
 static struct slice local_core(struct arena *a, struct address_form *out, const struct path *p,
 	struct slice local, struct slice separators)
 {
 	struct unwrapped u;
 
-	for (int depth = 0; depth < NESTED_TAGS && unwrap(local, &u); depth++) {
-		if (out->tag == ADDRESS_TAG_NONE) {
-			out->tag = u.tag;
-			out->tag_text = u.text;
-			if (!is_srs(u.tag))
+	do {
+		while (unwrap(local, &u)) {
+			bool first = out->tag == ADDRESS_TAG_NONE;
+			if (first) {
+				out->tag = u.tag;
+				out->tag_text = u.text;
+			}
+			if (is_srs(u.tag)) {
+				if (u.srs_domain.n > 0)
+					out->srs_for = join(a, u.srs_local, u.srs_domain);
+				return local;
+			}
+			if (first)
 				out->plain = join(a, u.local, p->domain);
+			local = u.local;
 		}
-		if (is_srs(u.tag)) {
-			if (u.srs_domain.n > 0)
-				out->srs_for = join(a, u.srs_local, u.srs_domain);
-			return local;
-		}
-		local = u.local;
-	}
-	return cut_detail(local, separators, &out->detail);
+	} while (cut_detail(&local, separators, &out->detail));
+	return local;
 }
 
 bool address_form(struct arena *a, const struct path *p, struct slice separators,

@@ -244,6 +244,7 @@ static const struct {
 	{ "prvs=@d", "prvs=@d", "prvs=@d", ADDRESS_TAG_NONE, "", "", "" },
 	{ "prvs@d", "prvs@d", "prvs@d", ADDRESS_TAG_NONE, "", "", "" },
 	{ "u+prvs=x@d", "u@d", "u+prvs=x@d", ADDRESS_TAG_NONE, "", "prvs=x", "" },
+	{ "prvs=u/0123abcdef+zz@d", "u@d", "u@d", ADDRESS_TAG_PRVS_SWAPPED, "0123abcdef", "zz", "" },
 	{ "btv1==0123456789ab==u@d", "u@d", "u@d", ADDRESS_TAG_BTV1, "0123456789ab", "", "" },
 	{ "btv1==x==u@d", "u@d", "u@d", ADDRESS_TAG_BTV1, "x", "", "" },
 	{ "btv1====u@d", "btv1====u@d", "btv1====u@d", ADDRESS_TAG_NONE, "", "", "" },
