@@ -338,6 +338,8 @@ static ASYNC void finish_message(struct session *s)
 		tx->because = v.because;
 		if (v.reply != REPLY_NONE)
 			answer(tx, v.disposition, v.reply, v.detail);
+		else if (s->edge->rehearsal)
+			answer(tx, v.disposition, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
 		else
 			relay_and_answer(tx, v.disposition);
 	}

@@ -65,6 +65,7 @@ struct edge {
 	uint64_t sessions;		/* open in this worker */
 	struct ring all;		/* of struct session.link */
 	bool draining;			/* no new transactions: 421 at the next command */
+	bool rehearsal;			/* `spurn try`: the verdict is the answer; nothing is relayed, no ledger written */
 	const EVP_MD *sha256;		/* fetched once: a fetch per message costs more than the hash */
 	unsigned offers;		/* enum mail_offer, as of offers_at */
 	nanoseconds offers_at;
