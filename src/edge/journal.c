@@ -19,11 +19,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define KEEP_UNWRITTEN (1024u * 1024u)
 #define AGE_INTERVAL (60 * NS_PER_SECOND)
+#define SEGMENTS_OF_DETAIL 14	/* a day each, with the defaults */
 
 struct journal {
 	struct journal_conf conf;
@@ -33,6 +35,7 @@ struct journal {
 	char *lines, *index;		/* collected */
 	size_t lines_used, lines_cap, index_used, index_cap;
 	deadline next_age;
+	nanoseconds begun;		/* wall clock: when the current segment was */
 	struct journal_stats stats;
 	bool failing;
 };
@@ -54,6 +57,11 @@ static bool begin_segment(struct journal *j)
 	}
 	if (j->fd < 0)
 		return false;
+	/* As long as it is held nobody takes the segment for a dead worker's. It waits for no longer than somebody
+	 * looks at the new file. */
+	while (flock(j->fd, LOCK_EX) != 0 && errno == EINTR)
+		;
+	j->begun = clock_wall();
 	snprintf(path, sizeof(path), "%s.idx", j->path);
 	j->index_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0640);
 	j->size = 0;
@@ -100,12 +108,16 @@ static bool grow(char **buffer, size_t *cap, size_t wanted)
 
 static void add_index(struct journal *j, const struct journal_keys *keys, uint64_t offset)
 {
-	size_t wanted = j->index_used + keys->count * sizeof(struct journal_index_entry);
+	size_t count = keys->count + keys->more;
+	size_t wanted = j->index_used + count * sizeof(struct journal_index_entry);
 
 	if (!grow(&j->index, &j->index_cap, wanted))
 		return;		/* found by scanning */
-	for (size_t i = 0; i < keys->count; i++) {
-		struct journal_index_entry entry = { journal_key_hash(keys->keys[i]), offset };
+	for (size_t i = 0; i < count; i++) {
+		struct journal_index_entry entry = { JOURNAL_LOOK_INSIDE, offset };
+
+		if (i < keys->count)
+			entry.hash = journal_key_hash(keys->keys[i]);
 
 		memcpy(j->index + j->index_used, &entry, sizeof(entry));
 		j->index_used += sizeof(entry);
@@ -195,11 +207,17 @@ static void end_segment(struct journal *j)
 	j->fd = j->index_fd = -1;
 }
 
+/* Full, or so old that its first records would be past the horizon of detail long before its last. */
+static bool segment_is_over(const struct journal *j)
+{
+	return j->size >= j->conf.segment || (j->size > 0 && clock_wall() - j->begun > j->conf.detail / SEGMENTS_OF_DETAIL);
+}
+
 void journal_tick(struct journal *j)
 {
 	journal_flush(j);
 	flush_index(j);
-	if (j->size >= j->conf.segment && !j->failing) {
+	if (segment_is_over(j) && !j->failing) {
 		end_segment(j);
 		if (!begin_segment(j))
 			write_failed(j, errno);
@@ -210,11 +228,24 @@ void journal_tick(struct journal *j)
 	journal_age_start(&j->conf, j->path, clock_wall());
 }
 
+/* Of a worker that wrote nothing. */
+static void remove_segment(const struct journal *j)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s.idx", j->path);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s.jsonl", j->path);
+	unlink(path);
+}
+
 void journal_close(struct journal *j)
 {
 	if (!j)
 		return;
 	end_segment(j);
+	if (j->size == 0)
+		remove_segment(j);
 	free(j->lines);
 	free(j->index);
 	free(j);

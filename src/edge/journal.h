@@ -7,7 +7,7 @@
  *
  * A record is with the kernel before its reply is: journal_flush() is called by whoever is about to send.
  * The index may lag behind (a crash loses its tail): a reader scans the part of a segment that its
- * index does not cover. Full segments are compressed in the background, in members that can be read one by one.
+ * index does not cover. Old segments are compressed, hashed and deleted in the background (journal_file.h).
  */
 #ifndef SPURN_EDGE_JOURNAL_H
 #define SPURN_EDGE_JOURNAL_H
@@ -35,6 +35,7 @@ void journal_close(struct journal *j);
 struct journal_keys {
 	struct slice keys[JOURNAL_KEYS];	/* reference, client address, sender, recipients, Message-ID */
 	size_t count;
+	bool more;			/* it has more than these: a reader looks into the record itself */
 };
 /* Adds one record (a JSON object without its newline). Never fails towards the caller: a disk that does
  * not take it is counted, alarmed and tried again with the next one, at most 1 MiB being kept. */

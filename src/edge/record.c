@@ -237,15 +237,19 @@ static void add_outcome(struct str *out, const struct transaction *tx)
 
 static void add_key(struct journal_keys *keys, struct slice k)
 {
-	if (k.n > 0 && keys->count < JOURNAL_KEYS)
+	if (k.n == 0)
+		return;
+	if (keys->count < JOURNAL_KEYS)
 		keys->keys[keys->count++] = k;
+	else
+		keys->more = true;
 }
 
 static void keys_of(struct journal_keys *keys, const struct transaction *tx, char ip[IP_TEXT])
 {
 	const struct envelope *e = &tx->envelope;
 
-	keys->count = 0;
+	*keys = (struct journal_keys){ .count = 0 };
 	add_key(keys, slice_of(e->ref));
 	add_key(keys, slice_of(ip_text(&e->client->ip, ip)));
 	add_key(keys, e->reverse_path.text);
