@@ -669,7 +669,7 @@ ASYNC void command_run(struct session *s, struct slice line)
 {
 	struct reply r;
 
-	if (s->unheard_count > 0)
+	if (s->unheard_count > 0 && session_client_heard(s))
 		commit_heard(s);
 	if (s->commands < UINT16_MAX)
 		s->commands++;

@@ -176,13 +176,18 @@ static void expect_to_be_heard(struct transaction *tx)
 {
 	struct session *s = tx->session;
 	uint32_t n = tx->envelope.recipient_count;
-	struct store_key *keys = realloc(s->unheard, n * sizeof(*keys));
+	struct store_key *keys;
 
+	/* Of the message before: a body that was waited for is a sign, too. */
+	if (s->unheard_count > 0 && s->waited)
+		commit_heard(s);
+	keys = realloc(s->unheard, n * sizeof(*keys));
 	if (!keys)
 		return;		/* they stay until they expire: harmless */
 	memcpy(keys, tx->commit_keys, n * sizeof(*keys));
 	s->unheard = keys;
 	s->unheard_count = n;
+	s->waited = false;
 }
 
 void commit_settle(struct transaction *tx)

@@ -18,11 +18,13 @@
 #include "base/log.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define LINGER_OCTETS (64u * 1024u)
 #define PROXY_WAIT (10 * NS_PER_SECOND)
 #define FLOOD_DELAY (2 * NS_PER_SECOND)
+#define END_WAIT (5 * NS_PER_SECOND)
 
 struct connect_stage {
 	struct fiber_job job;
@@ -129,6 +131,11 @@ void session_flush(struct session *s)
 	journal_flush(s->edge->journal);
 	if (stream_unsent(&s->stream) > 0)
 		stream_flush(&s->stream);
+}
+
+bool session_client_heard(const struct session *s)
+{
+	return s->waited && stream_unsent(&s->stream) == 0 && stream_unacknowledged(&s->stream) == 0;
 }
 
 bool session_client_gone(const struct session *s)
@@ -331,10 +338,23 @@ static bool step(struct session *s)
 /* The peer closed its side: did it hear our last 250? An orderly close after everything was acknowledged says so. */
 static void peer_ended(struct session *s)
 {
-	s->heard_end = s->stream.state == STREAM_EOF && stream_unsent(&s->stream) == 0 &&
-		stream_unacknowledged(&s->stream) == 0;
+	s->heard_end = s->stream.state == STREAM_EOF && session_client_heard(s);
 	COUNT_IF(s->stream.state == STREAM_FAILED, PEER_RESET);
 	session_close(s);
+}
+
+/* Nothing is left to say, but a 250 may be unheard, since QUIT came with the message or we are going away. An orderly
+ * close is the answer. true: it is waited for. */
+static bool await_end(struct session *s)
+{
+	if (s->unheard_count == 0 || s->mode == SESSION_LINGER || session_client_gone(s))
+		return false;
+	s->mode = SESSION_LINGER;
+	s->closing = false;
+	s->silent_until = deadline_in(END_WAIT);
+	if (!s->stream.tls && stream_unsent(&s->stream) == 0)
+		shutdown(s->stream.watch.fd, SHUT_WR);
+	return true;
 }
 
 static void session_pump(struct session *s)
@@ -344,6 +364,8 @@ static void session_pump(struct session *s)
 			return;
 		if (s->closing) {
 			session_flush(s);
+			if (await_end(s))
+				continue;
 			session_close(s);
 			return;
 		}
@@ -362,6 +384,7 @@ static void session_pump(struct session *s)
 			return;
 		}
 		if (n == 0) {
+			s->waited = true;
 			park(s);
 			return;
 		}
@@ -552,7 +575,7 @@ void edge_drain(struct edge *e, bool transactions)
 		struct session *s = container_of(at, struct session, link);
 
 		next = at->next;
-		if (fiber_job_active(&s->job) || (s->tx && (!transactions || s->mode != SESSION_COMMAND)))
+		if (s->mode == SESSION_LINGER || fiber_job_active(&s->job) || (s->tx && (!transactions || s->mode != SESSION_COMMAND)))
 			continue;
 		if (s->greeted)
 			session_hang_up(s, REPLY_SHUTTING_DOWN, SLICE_NULL);

@@ -92,7 +92,7 @@ enum session_mode {
 	SESSION_COMMAND,
 	SESSION_DATA,
 	SESSION_CHUNK,		/* inside a BDAT chunk */
-	SESSION_LINGER,		/* a long line or a refused early talker: input is thrown away */
+	SESSION_LINGER,		/* all is said; how the client closes tells whether it heard: input is thrown away */
 	SESSION_CLOSED,
 };
 
@@ -123,6 +123,7 @@ struct session {
 	bool chunk_last;
 	uint8_t mode;			/* enum session_mode */
 	bool pumping, paused, closing, greeted, chunking_failed, recorded, counted, heard_end;
+	bool waited;			/* for the client, since the last 250 to a message was sent: what comes now may answer it */
 	uint16_t commands, errors, transactions, unknown_recipients;
 	uint32_t rejected;		/* refusals spoken in this session */
 	int64_t began;			/* monotonic */
@@ -142,6 +143,9 @@ void session_flush(struct session *s);
 void session_pause(struct session *s, nanoseconds span);
 /* Ends it now, without a word. */
 void session_close(struct session *s);
+/* Does what the client did just now show that it has heard all we said? What it had pipelined behind its message does
+ * not (RFC 2920 section 3.1 allows that, and clients send QUIT so), nor what came before our reply was acknowledged. */
+bool session_client_heard(const struct session *s);
 /* The client has gone as far as the kernel knows. */
 bool session_client_gone(const struct session *s);
 /* The connect stage has ended, or the deadline passed. */
