@@ -1,95 +1,134 @@
 /*
- * `spurn`: the postmaster's tool. One table of commands; each stands in a file
- * of its group.
+ * spurn: the postmaster's tool. One table of commands is the dispatcher, the
+ * usage and the help, so that they cannot disagree.
  *
- * Commands that ask a running daemon (status, observe, recipient) talk to its
- * control socket; the others read configuration and journal themselves, so that
- * they work while the daemon is down, which is when they are wanted most.
+ * `manual` is for the build: it writes those parts of the manual pages that come
+ * from the option table and from replies.def.
  */
 #include "app/tool.h"
 
 #include "base/log.h"
+#include "policy/option.h"
 
-#include <stdio.h>
+#include <signal.h>
 
 static const struct command {
 	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *arguments;
-	const char *help;	/* NULL: not shown */
+	int (*run)(struct tool *t, int argc, char **argv);
+	const char *arguments, *summary, *text;
 } commands[] = {
 	{ "check", tool_check, "[-c FILE] [--live]",
-		"validates the configuration; --live also asks every backend, list, name and certificate" },
-	{ "try", tool_try, "[-c FILE] --ip IP --helo NAME --from A --to B... [--json] [MESSAGE]",
-		"plays a session through the real policy; nothing is delivered.\n"
-		"      Exit status: 0 accepted, 1 rejected, 2 deferred" },
+	  "says everything that is wrong with a configuration",
+	  "Reads the configuration and all that it names (lists, zone files, certificates, state-dir) as the\n"
+	  "daemon's user would. --live also asks: resolver, name of this host, every backend, every DNS list.\n"
+	  "Exit status: 0 in order, 1 mistakes.\n" },
+	{ "try", tool_try, "[-c FILE] --ip IP --helo NAME --from A --to B... [--listener NAME] [--json] [MESSAGE|-]",
+	  "plays a session through the real policy, without a network client",
+	  "The backend is asked RCPT; no data is sent to it and nothing is remembered. Prints the dialogue and\n"
+	  "every finding. --from '' is the null sender. --to may be repeated. Without MESSAGE it ends after RCPT.\n"
+	  "Exit status: 0 accepted, 1 rejected, 2 deferred.\n" },
 	{ "why", tool_why, "REF|MESSAGE-ID|ADDRESS|IP [-c FILE] [--since 2d] [--json]",
-		"the record: every finding and the reply sent" },
-	{ "report", tool_report, "[-c FILE] [--since 1d] [--json]",
-		"what was refused and what would have been, by check and reply" },
-	{ "status", tool_status, "[-c FILE] [--json] [--waits]",
-		"the running daemon: workers, backends, lists, counters" },
+	  "tells what became of a message, and why",
+	  "REF is what stands behind ref= in a reply. --json prints the records as they are, one a line.\n"
+	  "Exit status: 0 found, 1 nothing found.\n" },
+	{ "report", tool_report, "[-c FILE] [--since 7d] [--json]",
+	  "counts what was accepted, refused and deferred, and what observe mode would have refused",
+	  "From the journal; works without the daemon.\n" },
+	{ "status", tool_status, "[-c FILE] [--waits] [--json]",
+	  "tells how the running daemon is; what needs attention first",
+	  "--waits lists what fibers of a worker wait for.\n" },
 	{ "observe", tool_observe, "on|off|show [-c FILE]",
-		"on: refusals of checks are recorded and not given, at once and until off" },
+	  "turns all refusals by judgement off at once, and on again",
+	  "While it is on, what would have been refused is recorded (spurn report) and accepted. Unknown\n"
+	  "recipients and broken protocol are refused in any case. It stays over a restart.\n" },
 	{ "recipient", tool_recipient, "show|probe|forget ADDRESS [-c FILE] [--json]",
-		"what is known of a mailbox; probe asks its backend, forget clears the cache" },
-	{ "doctor", tool_doctor, "[-c FILE]",
-		"check --live and the state of the running daemon: only what needs attention" },
-	{ "manual", tool_manual, "options|replies", NULL },
+	  "tells what each source says about an address, asks the backend, or forgets what it said",
+	  "show asks what is known, probe also asks the backend now, forget drops the remembered answer.\n" },
+	{ NULL, NULL, NULL, NULL, NULL },
 };
 
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-static void usage(FILE *out)
+static const struct command *command_of(const char *name)
 {
-	fprintf(out, "usage: spurn COMMAND [ARGUMENT...]\n\n");
-	for (size_t i = 0; i < COMMANDS; i++)
-		if (commands[i].help)
-			fprintf(out, "  spurn %s %s\n      %s\n", commands[i].name, commands[i].arguments,
-				commands[i].help);
-	fprintf(out, "  spurn help | --version\n\nFILE is %s unless said otherwise.\n", TOOL_CONFIG);
-}
-
-static const struct command *find_command(const char *name)
-{
-	for (size_t i = 0; i < COMMANDS; i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
 	return NULL;
 }
 
-static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
+static void usage(FILE *to)
 {
-	return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+	fprintf(to, "usage: spurn COMMAND [ARGUMENT...]\n\n");
+	for (const struct command *c = commands; c->name; c++)
+		fprintf(to, "  %-10s %s\n", c->name, c->summary);
+	fprintf(to, "  %-10s %s\n\n-c FILE is the configuration, by default %s.\n", "help",
+		"[COMMAND] shows the arguments of a command", TOOL_CONFIG);
 }
 
-/* A full disk or a closed pipe behind us is a failure, too. */
-static int finish(int status)
+static int help(struct tool *t, int argc, char **argv)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
-	return tool_fail(status ? status : EX_IOERR, "standard output: cannot be written");
+	const struct command *c = argc > 1 ? command_of(argv[1]) : NULL;
+
+	if (argc > 2 || (argc > 1 && !c))
+		return tool_fail(EX_USAGE, "help: no such command: %s", argv[argc - 1]);
+	if (c)
+		printf("usage: spurn %s %s\n\n%s.\n%s", c->name, c->arguments, c->summary, c->text);
+	else
+		usage(stdout);
+	return tool_end(t, 0);
+}
+
+static int manual(struct tool *t, int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "options") == 0)
+		option_write_manual();
+	else if (argc == 2 && strcmp(argv[1], "replies") == 0)
+		replies_write_manual();
+	else
+		return tool_fail(EX_USAGE, "manual: options or replies is wanted");
+	return tool_end(t, 0);
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b)
+{
+	return strcmp(word, a) == 0 || strcmp(word, b) == 0;
 }
 
 int main(int argc, char **argv)
 {
-	const struct command *command;
+	static struct tool t = { .config = TOOL_CONFIG };
+	const struct command *c;
 
+	t.out = STR_IN(&t.arena);
 	log_open("spurn", false, LOG_ALERT + 1);
+	signal(SIGPIPE, SIG_IGN);
+	/* "spurn -c FILE COMMAND" is what people type, too. */
+	if (argc > 3 && strcmp(argv[1], "-c") == 0) {
+		t.config = argv[2];
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc < 2) {
 		usage(stderr);
 		return EX_USAGE;
 	}
-	if (is_one_of(argv[1], "help", "--help", "-h")) {
-		usage(stdout);
-		return finish(0);
-	}
-	if (is_one_of(argv[1], "version", "--version", "-V")) {
+	argc--;
+	argv++;
+	t.command = argv[0];
+	if (is_one_of(argv[0], "help", "--help") || strcmp(argv[0], "-h") == 0)
+		return help(&t, argc, argv);
+	if (is_one_of(argv[0], "--version", "-V")) {
 		printf("spurn %s\n", SPURN_VERSION);
-		return finish(0);
+		return tool_end(&t, 0);
 	}
-	command = find_command(argv[1]);
-	if (!command)
-		return tool_fail(EX_USAGE, "there is no command %s; see spurn help", argv[1]);
-	return finish(command->run(argc - 2, argv + 2));
+	if (strcmp(argv[0], "manual") == 0)
+		return manual(&t, argc, argv);
+	c = command_of(argv[0]);
+	if (!c) {
+		tool_fail(EX_USAGE, "no such command: %s", tool_safe(&t, slice_of(argv[0])));
+		usage(stderr);
+		return EX_USAGE;
+	}
+	if (argc > 1 && is_one_of(argv[1], "--help", "-h"))
+		return help(&t, 2, (char *[]){ argv[0], argv[0], NULL });
+	return tool_end(&t, c->run(&t, argc, argv));
 }

@@ -1,301 +1,372 @@
 /*
- * What all commands of the tool need.
+ * The ground that all commands of `spurn` stand on.
  *
- * Arguments are read by hand: getopt_long() knows no option that takes several
- * words, and its messages have a form of their own.
+ * Output is collected and written at the end, so a command that fails half way
+ * has printed nothing that looks like an answer; only long lists of records
+ * leave in pieces. Errors are one line each on standard error.
+ *
+ * Rejected: getopt_long() (its messages name argv[0], its state is global, and a
+ * value that may be repeated needs code at every place anyway).
  */
 #include "app/tool.h"
 
-#include "run/fiber.h"
-#include "run/loop.h"
+#include "app/privileges.h"
+#include "policy/option.h"
+#include "policy/syntax.h"
+#include "policy/value.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <pwd.h>
 #include <unistd.h>
 
-#define ANSWER_MAX (16u * 1024u * 1024u)
-#define ANSWER_PATIENCE 90	/* seconds; the daemon's own is 60 */
+#define RELIEF (1024u * 1024u)
+#define COLUMN_MAX 60
+#define FIBERS 256
+#define FIBER_STACK (64u * 1024u)
 
-/* ---- errors ---- */
+/* ---- output ---- */
 
-int tool_fail(int status, const char *format, ...)
+void tool_print(struct tool *t, const char *format, ...)
 {
 	va_list args;
 
-	fflush(stdout);
 	va_start(args, format);
-	fputs("spurn: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
+	str_vprintf(&t->out, format, args);
 	va_end(args);
+}
+
+static void write_out(struct tool *t)
+{
+	if (t->out.n > 0 && fwrite(t->out.p, 1, t->out.n, stdout) != t->out.n)
+		t->failed = true;
+	t->out.n = 0;
+}
+
+void tool_relieve(struct tool *t)
+{
+	if (t->out.n > RELIEF)
+		write_out(t);
+}
+
+int tool_end(struct tool *t, int status)
+{
+	write_out(t);
+	if (fflush(stdout) != 0 || ferror(stdout) || t->failed)
+		return tool_fail(EX_IOERR, "standard output: %s", strerror(errno ? errno : EIO));
 	return status;
 }
 
-int tool_misuse(const char *command, const char *format, ...)
+int tool_fail(int status, const char *format, ...)
 {
+	struct arena scratch = ARENA_INIT;
+	struct str line = STR_IN(&scratch);
 	va_list args;
 
 	va_start(args, format);
-	fprintf(stderr, "spurn: %s: ", command);
-	vfprintf(stderr, format, args);
-	fputs("; see spurn help\n", stderr);
+	str_vprintf(&line, format, args);
 	va_end(args);
+	fprintf(stderr, "spurn: %s\n", str_cstr(&line));
+	arena_drop(&scratch);
+	return status;
+}
+
+int tool_misused(const struct tool *t, const char *format, ...)
+{
+	struct arena scratch = ARENA_INIT;
+	struct str line = STR_IN(&scratch);
+	va_list args;
+
+	va_start(args, format);
+	str_vprintf(&line, format, args);
+	va_end(args);
+	fprintf(stderr, "spurn: %s: %s (see: spurn help %s)\n", t->command, str_cstr(&line), t->command);
+	arena_drop(&scratch);
 	return EX_USAGE;
+}
+
+/* ---- tables ---- */
+
+void tool_row(struct tool *t, struct tool_table *table, ...)
+{
+	va_list cells;
+	const char **row;
+
+	if (table->count == table->cap) {
+		size_t cap = table->cap ? table->cap * 2 : 16;
+		void *more = arena_zero(&t->arena, arena_times(sizeof(*table->rows), cap));
+
+		if (table->count)
+			memcpy(more, table->rows, table->count * sizeof(*table->rows));
+		table->rows = more;
+		table->cap = cap;
+	}
+	row = table->rows[table->count++];
+	va_start(cells, table);
+	for (size_t i = 0; i < TOOL_COLUMNS; i++) {
+		row[i] = va_arg(cells, const char *);
+		if (!row[i])
+			break;
+	}
+	va_end(cells);
+}
+
+/* A cell wider than this does not push the others of its column away. */
+static size_t column_width(const struct tool_table *table, size_t column)
+{
+	size_t width = 0;
+
+	for (size_t i = 0; i < table->count; i++) {
+		const char *cell = table->rows[i][column];
+		size_t n = cell ? strlen(cell) : 0;
+
+		if (n > width)
+			width = n < COLUMN_MAX ? n : COLUMN_MAX;
+	}
+	return width;
+}
+
+void tool_rows(struct tool *t, const struct tool_table *table)
+{
+	size_t width[TOOL_COLUMNS];
+
+	for (size_t c = 0; c < TOOL_COLUMNS; c++)
+		width[c] = column_width(table, c);
+	for (size_t i = 0; i < table->count; i++) {
+		const char **row = table->rows[i];
+
+		for (size_t c = 0; c < TOOL_COLUMNS && row[c]; c++)
+			tool_print(t, "  %-*s", c + 1 < TOOL_COLUMNS && row[c + 1] ? (int)width[c] : 0, row[c]);
+		while (t->out.n > 0 && t->out.p[t->out.n - 1] == ' ')
+			t->out.n--;
+		str_addc(&t->out, '\n');
+	}
+}
+
+const char *tool_span(struct tool *t, int64_t ms)
+{
+	int64_t s = ms / 1000;
+
+	if (s < 1)
+		return arena_printf(&t->arena, "%lld ms", (long long)ms);
+	if (s < 120)
+		return arena_printf(&t->arena, "%lld s", (long long)s);
+	if (s < 7200)
+		return arena_printf(&t->arena, "%lld min", (long long)(s / 60));
+	if (s < 2 * 86400)
+		return arena_printf(&t->arena, "%lld h %lld min", (long long)(s / 3600), (long long)(s % 3600 / 60));
+	return arena_printf(&t->arena, "%lld d %lld h", (long long)(s / 86400), (long long)(s % 86400 / 3600));
+}
+
+const char *tool_safe(struct tool *t, struct slice text)
+{
+	struct str safe = STR_IN(&t->arena);
+
+	str_escaped(&safe, text, 1024);
+	return str_cstr(&safe);
 }
 
 /* ---- arguments ---- */
 
-static const struct tool_flag *find_flag(const struct tool_flag *flags, size_t count, const char *word, size_t n)
+static const struct tool_option *find_option(const struct tool_option *wanted, struct slice name)
 {
-	for (size_t i = 0; i < count; i++)
-		if (strlen(flags[i].name) == n && memcmp(flags[i].name, word, n) == 0)
-			return &flags[i];
+	for (; wanted->name; wanted++)
+		if (slice_eq(slice_of(wanted->name), name))
+			return wanted;
 	return NULL;
 }
 
-/* One word for it, and for a list those behind that look like addresses. Returns the words used. */
-static int take_value(const struct tool_flag *flag, const char *value, int argc, char **argv)
+/* One option at argv[*at]; its value may be the next word. false: misused. */
+static bool read_option(struct tool *t, int argc, char **argv, int *at, const struct tool_option *wanted)
 {
-	int used = 0;
+	struct slice word = slice_of(argv[*at]), name = slice_from(word, 2);
+	ptrdiff_t equals = slice_find(name, '=');
+	const char *value = equals >= 0 ? name.p + equals + 1 : NULL;
+	struct tool_option config = { "-c", &t->config, NULL, NULL };
+	const struct tool_option *o;
 
-	if (flag->value) {
-		*flag->value = value;
-		return 0;
+	name = equals >= 0 ? slice_head(name, (size_t)equals) : name;
+	o = word.p[1] == 'c' ? &config : word.p[1] == '-' ? find_option(wanted, name) : NULL;
+	if (word.p[1] == 'c')
+		value = word.n > 2 ? word.p + 2 : NULL;
+	if (!o || (o->flag && value)) {
+		tool_misused(t, o ? "%s takes no value" : "unknown option %s", tool_safe(t, word));
+		return false;
 	}
-	flag->words->words[flag->words->count++] = value;
-	while (used < argc && argv[used][0] != '-' && strchr(argv[used], '@') && access(argv[used], F_OK) != 0)
-		flag->words->words[flag->words->count++] = argv[used++];
-	return used;
-}
-
-bool tool_arguments(const char *command, int argc, char **argv, const struct tool_flag *flags, size_t count,
-	struct tool_words *rest)
-{
-	bool open = true;
-
-	for (int i = 0; i < argc; i++) {
-		const char *word = argv[i], *equals = strchr(word, '=');
-		size_t n = equals && word[1] == '-' ? (size_t)(equals - word) : strlen(word);
-		const struct tool_flag *flag = NULL;
-
-		if (open && strcmp(word, "--") == 0) {
-			open = false;
-			continue;
-		}
-		if (!open || word[0] != '-' || word[1] == '\0') {
-			rest->words[rest->count++] = word;
-			continue;
-		}
-		flag = find_flag(flags, count, word, n);
-		if (!flag) {
-			tool_misuse(command, "there is no option %.*s", (int)n, word);
-			return false;
-		}
-		bool inside = word[n] == '=';
-		if (flag->given) {
-			*flag->given = true;
-		} else if (!inside && i + 1 == argc) {
-			tool_misuse(command, "%s needs a value", word);
-			return false;
-		} else {
-			const char *value = inside ? word + n + 1 : argv[++i];
-
-			i += take_value(flag, value, argc - i - 1, argv + i + 1);
-		}
+	if (o->flag) {
+		*o->flag = true;
+		return true;
 	}
+	if (!value && *at + 1 >= argc) {
+		tool_misused(t, "%s takes a value", tool_safe(t, word));
+		return false;
+	}
+	value = value ? value : argv[++*at];
+	if (o->value)
+		*o->value = value;
+	else if (o->words->count < sizeof(o->words->word) / sizeof(o->words->word[0]))
+		o->words->word[o->words->count++] = value;
 	return true;
 }
 
-/* ---- the configuration ---- */
+int tool_arguments(struct tool *t, int argc, char **argv, const struct tool_option *wanted)
+{
+	bool only_words = false;
+	int count = 0;
+
+	for (int i = 1; i < argc; i++) {
+		if (only_words || argv[i][0] != '-' || argv[i][1] == '\0')
+			argv[count++] = argv[i];
+		else if (strcmp(argv[i], "--") == 0)
+			only_words = true;
+		else if (!read_option(t, argc, argv, &i, wanted))
+			return -1;
+	}
+	return count;
+}
+
+bool tool_since(const struct tool *t, const char *text, nanoseconds *out)
+{
+	const char *why = NULL;
+	int64_t span = 0;
+
+	*out = 0;
+	if (!text)
+		return true;
+	if (!value_duration(slice_of(text), &span, &why)) {
+		tool_misused(t, "--since %s: %s", text, why);
+		return false;
+	}
+	clock_turn();
+	*out = span < clock_wall() ? clock_wall() - span : 0;
+	return true;
+}
+
+/* ---- configuration ---- */
+
+static void hear_nothing(void *arg, const char *message)
+{
+	(void)arg;
+	(void)message;
+}
 
 static void say_mistake(void *arg, const char *message)
 {
-	const char *text = strchr(message, ' ');
-
 	(void)arg;
-	if (!text || strncmp(text, " warning:", 9) != 0)
-		fprintf(stderr, "%s\n", message);
+	fprintf(stderr, "%s\n", message);
 }
 
-struct config *tool_config(const char *path)
+const char *tool_directive(struct tool *t, const char *name)
 {
-	struct config *c;
+	struct report report = { .arena = &t->arena, .say = hear_nothing };
+	const struct statement *st;
+	const struct option *o = option_find("", name, &(const char *){ NULL });
+	const char *value = o && o->fallback ? o->fallback : "";
 
-	if (access(path, R_OK) != 0) {
-		tool_fail(0, "%s: %s", path, strerror(errno));
+	if (access(t->config, R_OK) != 0) {
+		tool_fail(EX_CONFIG, "%s: %s", t->config, strerror(errno));
 		return NULL;
 	}
-	c = config_load(path, say_mistake, NULL);
-	if (!c)
-		tool_fail(0, "%s: this configuration cannot be used", path);
-	return c;
+	for (st = syntax_read_file(&report, t->config); st; st = st->next)
+		if (st->count == 2 && !st->is_block && slice_eq(st->words[0].text, slice_of(name)))
+			value = slice_cstr(&t->arena, st->words[1].text);
+	return value;
 }
 
-/* ---- the daemon ---- */
-
-static int connect_control(const char *path)
+struct config *tool_config(struct tool *t)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	struct timeval patience = { .tv_sec = ANSWER_PATIENCE };
-	int fd;
-
-	if (strlen(path) >= sizeof(sun.sun_path)) {
-		tool_fail(0, "%s: the path is too long for a socket", path);
-		return -1;
-	}
-	memcpy(sun.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0) {
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-		return fd;
-	}
-	if (errno == ENOENT || errno == ECONNREFUSED)
-		tool_fail(0, "%s: the daemon does not run", path);
-	else
-		tool_fail(0, "%s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-static bool send_line(int fd, struct arena *a, const char *request)
-{
-	struct slice line = slice_of(arena_printf(a, "%s\r\n", request));
-
-	while (line.n > 0) {
-		ssize_t n = send(fd, line.p, line.n, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return false;
-		line = slice_from(line, (size_t)n);
-	}
-	return true;
-}
-
-struct slice tool_ask(struct arena *a, const struct config *c, const char *request)
-{
-	const char *path = arena_printf(a, "%s/control", c->state_dir);
-	int fd = connect_control(path);
-	struct str answer = STR_IN(a);
-	ssize_t n = -1;
-
-	if (fd < 0)
-		return SLICE_NULL;
-	if (send_line(fd, a, request))
-		while (answer.n < ANSWER_MAX && (n = recv(fd, str_room(&answer, 65536), 65536, 0)) > 0)
-			answer.n += (size_t)n;
-	if (n < 0)
-		tool_fail(0, "%s: %s", path, errno == EAGAIN ? "no answer" : strerror(errno));
-	else if (answer.n == 0)
-		tool_fail(0, "%s: the daemon hung up without an answer", path);
-	close(fd);
-	return n < 0 || answer.n == 0 ? SLICE_NULL : str_slice(&answer);
-}
-
-json_t *tool_ask_json(struct arena *a, const struct config *c, const char *request)
-{
-	struct slice answer = tool_ask(a, c, request);
-	json_error_t error;
-	json_t *object;
-
-	if (!answer.p)
-		return NULL;
-	object = json_loadb(answer.p, answer.n, 0, &error);
-	if (!object) {
-		tool_fail(0, "%s/control: the answer is no JSON: %s", c->state_dir, error.text);
+	if (access(t->config, R_OK) != 0) {
+		tool_fail(EX_CONFIG, "%s: %s", t->config, strerror(errno));
 		return NULL;
 	}
-	if (json_object_get(object, "error")) {
-		tool_fail(0, "%s/control: %s", c->state_dir, tool_text(object, "error"));
-		json_decref(object);
-		return NULL;
+	return config_load(t->config, say_mistake, NULL);
+}
+
+const char *tool_state(struct tool *t, const char *name)
+{
+	const char *directory = tool_directive(t, "state-dir");
+
+	return directory ? arena_printf(&t->arena, "%s/%s", directory, name) : NULL;
+}
+
+bool tool_become_user(struct tool *t, const char **why)
+{
+	const char *user;
+
+	if (geteuid() != 0)
+		return true;
+	user = tool_directive(t, "user");
+	if (!user)
+		return true;	/* said; whoever needs the file will end there */
+	if (!getpwnam(user)) {
+		*why = arena_printf(&t->arena, "user %s: no such user", user);
+		return false;
 	}
-	return object;
+	return privileges_drop(user, why);
 }
 
 /* ---- JSON ---- */
 
-const json_t *tool_member(const json_t *object, const char *path)
+json_t *tool_parse(const char *text, size_t n)
 {
-	while (object) {
-		size_t n = strcspn(path, ".");
-		char name[64];
+	json_error_t error;
+	json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
 
-		if (n >= sizeof(name))
-			return NULL;
-		memcpy(name, path, n);
-		name[n] = '\0';
-		object = json_object_get(object, name);
-		if (path[n] == '\0')
-			break;
-		path += n + 1;
-	}
-	return object;
+	if (!value)
+		tool_fail(EX_DATAERR, "not JSON: %s", error.text);
+	return value;
 }
 
-const char *tool_text(const json_t *object, const char *path)
+const char *tool_text(struct tool *t, const json_t *object, const char *name)
 {
-	const char *text = json_string_value(tool_member(object, path));
+	const json_t *value = json_object_get(object, name);
 
-	return text ? text : "";
+	if (!json_is_string(value))
+		return "";
+	return tool_safe(t, slice_make(json_string_value(value), json_string_length(value)));
 }
 
-int64_t tool_number(const json_t *object, const char *path)
+int64_t tool_number(const json_t *object, const char *name)
 {
-	return (int64_t)json_number_value(tool_member(object, path));
+	return (int64_t)json_number_value(json_object_get(object, name));
 }
 
-/* ---- output ---- */
-
-void tool_print_safe(const char *text)
+bool tool_is(const json_t *object, const char *name)
 {
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		/* C1 controls, which some terminals obey, are C2 80 to C2 9F in UTF-8. */
-		bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
-
-		if (*p >= 0x20 && *p != 0x7f && !c1) {
-			putchar(*p);
-			continue;
-		}
-		printf("\\x%02x", c1 ? p[1] : *p);
-		p += c1;
-	}
+	return json_is_true(json_object_get(object, name));
 }
 
-void tool_print(const char *before, const char *text, const char *after)
+/* ---- fibers ---- */
+
+void tool_loop(void)
 {
-	fputs(before, stdout);
-	tool_print_safe(text);
-	fputs(after, stdout);
-}
+	static bool ready;
 
-/* ---- the loop ---- */
-
-struct errand {
-	struct fiber_job job;
-	void (*fn)(void *arg);
-	void *arg;
-	bool done;
-};
-
-static ASYNC void run_errand(void *arg)
-{
-	struct errand *e = arg;
-
-	e->fn(e->arg);
-	e->done = true;
-}
-
-void tool_run(void (*fn)(void *), void *arg)
-{
-	struct errand e = { .fn = fn, .arg = arg };
-
+	if (ready)
+		return;
+	ready = true;
 	clock_turn();
 	loop_init();
-	fiber_init(256, 64u * 1024u);
-	fiber_start(&e.job, "tool", run_errand, &e);
-	while (!e.done)
+	fiber_init(FIBERS, FIBER_STACK);
+}
+
+struct one_fiber {
+	struct fiber_job job;
+	void (*fn)(void *);
+	void *arg;
+};
+
+static void run_one(void *arg)
+{
+	const struct one_fiber *one = arg;
+
+	one->fn(one->arg);
+}
+
+void tool_run_fiber(const char *name, void (*fn)(void *), void *arg)
+{
+	struct one_fiber one = { .fn = fn, .arg = arg };
+
+	fiber_start(&one.job, name, run_one, &one);
+	while (fiber_job_active(&one.job))
 		loop_turn(deadline_in(NS_PER_SECOND));
 }

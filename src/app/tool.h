@@ -1,9 +1,9 @@
 /*
- * What the commands of the tool `spurn` share: arguments, errors, the
- * configuration, the control socket, and a loop for those that ask the network.
+ * What the commands of `spurn` share: arguments, output, errors, and the two
+ * ways to learn something: from files (configuration, journal) or by asking the
+ * daemon over its control socket.
  *
- * A command is a function of its arguments that returns the exit status; the
- * table of all stands in spurn.c.
+ * Exit statuses beyond a command's own 0, 1 and 2 are those of sysexits(3).
  */
 #ifndef SPURN_APP_TOOL_H
 #define SPURN_APP_TOOL_H
@@ -15,87 +15,110 @@
 
 #define TOOL_CONFIG "/etc/spurn/spurn.conf"
 
-/* ---- commands (tool_*.c) ---- */
-
-int tool_check(int argc, char **argv);
-int tool_doctor(int argc, char **argv);
-int tool_try(int argc, char **argv);
-int tool_why(int argc, char **argv);
-int tool_report(int argc, char **argv);
-int tool_status(int argc, char **argv);
-int tool_observe(int argc, char **argv);
-int tool_recipient(int argc, char **argv);
-int tool_manual(int argc, char **argv);
-
-/* ---- arguments ---- */
-
-struct tool_words {
-	const char **words;
-	size_t count;
+struct tool {
+	struct arena arena;	/* of the process */
+	struct str out;		/* for standard output; written by tool_end() */
+	const char *config;	/* path of the configuration */
+	const char *command;	/* the command's name, for messages */
+	bool failed;		/* standard output took something no more */
 };
-
-/* One of given, value and words is set. */
-struct tool_flag {
-	const char *name;		/* with its dashes */
-	bool *given;			/* takes no value */
-	const char **value;		/* takes one */
-	struct tool_words *words;	/* takes one each time, and further ones behind it that hold an @ */
-};
-
-/* Flags may stand anywhere, "--" ends them, "--name=value" is understood. rest has room for argc words. false: it was
- * said what is wrong; the exit status is EX_USAGE. */
-bool tool_arguments(const char *command, int argc, char **argv, const struct tool_flag *flags, size_t count,
-	struct tool_words *rest);
-
-/* ---- errors ---- */
-
-/* "spurn: TEXT" on standard error. Returns status. */
-int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same with where to read on. Returns EX_USAGE. */
-int tool_misuse(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* ---- the configuration ---- */
-
-/* NULL: its mistakes have been said. Warnings are left to `check`. */
-struct config *tool_config(const char *path);
-
-/* ---- the daemon ---- */
-
-/* Sends one request and returns the answer whole; SLICE_NULL: it has been said why not. */
-struct slice tool_ask(struct arena *a, const struct config *c, const char *request);
-/* The same, as JSON; NULL: it has been said why not, an {"error": ...} of the daemon included. */
-json_t *tool_ask_json(struct arena *a, const struct config *c, const char *request);
-
-/* ---- JSON ---- */
-
-/* A member of an object, along a path like "reply.code"; NULL if it is not there. */
-const json_t *tool_member(const json_t *object, const char *path);
-/* Its text; "" if it is not there or no text. */
-const char *tool_text(const json_t *object, const char *path);
-int64_t tool_number(const json_t *object, const char *path);
 
 /* ---- output ---- */
 
-/* Text of others on a terminal: control characters become \xHH. */
-void tool_print_safe(const char *text);
-/* tool_print_safe() between two texts of our own. */
-void tool_print(const char *before, const char *text, const char *after);
+void tool_print(struct tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What was printed so far leaves once it is much; nothing else does before tool_end(). */
+void tool_relieve(struct tool *t);
+/* Writes what was printed. Returns status, or EX_IOERR if it could not be written. */
+int tool_end(struct tool *t, int status);
+/* "spurn: ..." on standard error; returns status. */
+int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a wrong use: EX_USAGE, with a word where help is. */
+int tool_misused(const struct tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- the loop ---- */
+/* Rows of cells, printed with aligned columns, two spaces before each row. */
+#define TOOL_COLUMNS 8
+struct tool_table {
+	const char *(*rows)[TOOL_COLUMNS];
+	size_t count, cap;
+};
+/* Cells end with NULL. */
+void tool_row(struct tool *t, struct tool_table *table, ...) __attribute__((sentinel));
+void tool_rows(struct tool *t, const struct tool_table *table);
 
+/* "3 d 4 h", "12 min", "5 s", "20 ms". */
+const char *tool_span(struct tool *t, int64_t ms);
+/* Bytes of a stranger made harmless for a terminal. */
+const char *tool_safe(struct tool *t, struct slice text);
+
+/* ---- arguments ---- */
+
+struct tool_option {
+	const char *name;	/* without dashes */
+	const char **value;	/* takes a value, or ... */
+	bool *flag;		/* ... does not, or ... */
+	struct tool_words *words;	/* ... takes one and may be repeated */
+};
+struct tool_words {
+	const char *word[256];
+	size_t count;
+};
+/* Reads the options of a command (-c FILE is always one) and leaves the other words in argv, in their order.
+ * Returns their number; -1: misused, and said so. options end with a NULL name. */
+int tool_arguments(struct tool *t, int argc, char **argv, const struct tool_option *options);
+/* "2d": that long ago, wall clock. false: said so. NULL text: 0. */
+bool tool_since(const struct tool *t, const char *text, nanoseconds *out);
+
+/* ---- configuration ---- */
+
+/* One directive of the top level, or its default, even if the rest of the file is wrong: what the running daemon
+ * uses may be found while somebody edits. NULL: the file cannot be read, and it was said. */
+const char *tool_directive(struct tool *t, const char *name);
+/* The whole; mistakes go to standard error. NULL: there were some. */
+struct config *tool_config(struct tool *t);
+/* STATE-DIR/name, NULL as above. */
+const char *tool_state(struct tool *t, const char *name);
+/* Started by root: becomes the daemon's user, so that everything is seen as the daemon sees it. false: *why. */
+bool tool_become_user(struct tool *t, const char **why);
+
+/* ---- the daemon ---- */
+
+/* One request to the control socket. Returns what came back, one JSON object a line; on failure NULL with *status
+ * set, and it was said. */
+const char *tool_ask(struct tool *t, const char *request, int *status);
+
+/* ---- JSON ---- */
+
+/* NULL, and it was said. */
+json_t *tool_parse(const char *text, size_t n);
+/* Members, harmless for a terminal; "" and 0 if absent or of another type. */
+const char *tool_text(struct tool *t, const json_t *object, const char *name);
+int64_t tool_number(const json_t *object, const char *name);
+bool tool_is(const json_t *object, const char *name);
+
+/* ---- fibers in a tool ---- */
+
+/* Sets loop and fibers up, once: before anything is opened that lives in them. */
+void tool_loop(void);
 /* Runs fn(arg) in a fiber and the loop until it has returned. */
-void tool_run(void (*fn)(void *), void *arg);
+void tool_run_fiber(const char *name, void (*fn)(void *), void *arg);
 
-/* ---- records (tool_record.c) ---- */
+/* ---- records ---- */
 
-/* One record of the journal as a trail for the help desk. */
-void tool_record_print(const json_t *record);
-/* One finding in a line. */
-void tool_finding_print(const json_t *finding);
+/* One record for people. */
+void tool_show_record(struct tool *t, const json_t *record);
+/* The findings of a record, one a line. */
+void tool_show_findings(struct tool *t, const json_t *record);
+/* "accepted", "refused", ... for a record's disposition. */
+const char *tool_fate(const char *disposition);
 
-/* ---- live questions (tool_live.c) ---- */
+/* ---- commands: argv[0] is the command's name; the exit status is returned ---- */
 
-/* What `check --live` asks; returns the number of errors. */
-ASYNC unsigned tool_live_check(struct config *c);
+int tool_check(struct tool *t, int argc, char **argv);
+int tool_try(struct tool *t, int argc, char **argv);
+int tool_why(struct tool *t, int argc, char **argv);
+int tool_report(struct tool *t, int argc, char **argv);
+int tool_status(struct tool *t, int argc, char **argv);
+int tool_observe(struct tool *t, int argc, char **argv);
+int tool_recipient(struct tool *t, int argc, char **argv);
 
 #endif

@@ -3,11 +3,9 @@
  */
 #include "app/tool.h"
 
-static int pending(const char *name)
+int tool_check(struct tool *t, int argc, char **argv)
 {
-	return tool_fail(EX_UNAVAILABLE, "%s: not written yet", name);
+	(void)argc;
+	(void)argv;
+	return tool_fail(EX_UNAVAILABLE, "%s: not written yet", t->command);
 }
-
-int tool_check(int argc, char **argv) { (void)argc; (void)argv; return pending("check"); }
-int tool_doctor(int argc, char **argv) { (void)argc; (void)argv; return pending("doctor"); }
-int tool_try(int argc, char **argv) { (void)argc; (void)argv; return pending("try"); }

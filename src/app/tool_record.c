@@ -1,170 +1,149 @@
 /*
- * A record of the journal as a trail that a help desk can read out: who came,
- * what was asked, what each check found, what was answered and what it means.
+ * A journal record for people: the trail of one transaction in the order in
+ * which a help desk asks. Who, from whom, to whom with what answer, what was
+ * found, what was said at the end, how long it took.
  *
- * The sentence behind a reply's number comes from replies.def, so this and the
- * manual page cannot disagree.
+ * Everything in a record may have been written by a stranger and is escaped
+ * for the terminal.
  */
 #include "app/tool.h"
 
-#include "wire/smtp_reply.h"
-
-static const char *outcome_of(const char *disposition)
+const char *tool_fate(const char *disposition)
 {
-	static const struct { const char *word, *text; } outcomes[] = {
-		{ "accept", "accepted" }, { "mark", "accepted with a mark" }, { "defer", "deferred, the sender tries again" },
-		{ "reject", "rejected" }, { "destroy", "answered 250 and destroyed" },
-		{ "abandoned", "abandoned by the client" }, { "none", "no transaction" },
+	static const struct { const char *name, *words; } fates[] = {
+		{ "accept", "accepted" }, { "mark", "accepted and marked" }, { "defer", "deferred" },
+		{ "reject", "refused" }, { "destroy", "destroyed" }, { "abandoned", "given up by the client" },
+		{ "none", "no transaction" },
 	};
 
-	for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
-		if (strcmp(outcomes[i].word, disposition) == 0)
-			return outcomes[i].text;
-	return disposition;
+	for (size_t i = 0; i < sizeof(fates) / sizeof(fates[0]); i++)
+		if (strcmp(fates[i].name, disposition) == 0)
+			return fates[i].words;
+	return disposition[0] ? disposition : "unknown";
 }
 
-static const char *meaning_of(int64_t number)
+/* "550 5.1.1 text" of an object with code, enhanced and a text member. */
+static const char *reply_text(struct tool *t, const json_t *o, const char *member)
 {
-	for (int name = REPLY_NONE + 1; name < REPLY_COUNT; name++) {
-		const struct reply_definition *d = reply_definition((enum reply_name)name);
+	const char *enhanced = tool_text(t, o, "enhanced");
 
-		if (d->number == number)
-			return d->operator_text;
-	}
-	return NULL;
+	return arena_printf(&t->arena, "%lld%s%s %s", (long long)tool_number(o, "code"), enhanced[0] ? " " : "",
+		enhanced, tool_text(t, o, member));
 }
 
-/* "550 5.1.1 text" of an object with code, enhanced and the text under a name. */
-static void print_reply(const json_t *reply, const char *text)
+static void line(struct tool *t, const char *label, const char *text)
 {
-	const char *enhanced = tool_text(reply, "enhanced");
+	tool_print(t, "  %-9s %s\n", label, text);
+}
 
-	if (tool_number(reply, "code") == 0) {
-		fputs("no answer", stdout);
+static void show_client(struct tool *t, const json_t *record)
+{
+	const json_t *c = json_object_get(record, "client");
+	const char *name = tool_text(t, c, "name"), *helo = tool_text(t, c, "helo"), *tls = tool_text(t, c, "tls");
+
+	tool_print(t, "  client    %s", tool_text(t, c, "ip"));
+	if (name[0])
+		tool_print(t, " (%s)", name);
+	tool_print(t, "%s%s%s%s", helo[0] ? ", HELO " : ", no HELO", helo, tls[0] ? ", " : "", tls);
+	tool_print(t, "; listener %s of %s\n", tool_text(t, record, "listener"), tool_text(t, record, "node"));
+}
+
+static void show_recipient(struct tool *t, const json_t *r)
+{
+	int64_t code = tool_number(r, "code");
+
+	tool_print(t, "  to        <%s>  %s%s\n", tool_text(t, r, "address"), reply_text(t, r, "reply"),
+		tool_is(r, "had_it") ? "; had the message from an earlier try" : "");
+	if (tool_text(t, r, "backend")[0] && (code >= 400 || tool_text(t, r, "backend")[0] != '2'))
+		tool_print(t, "            the backend said: %s\n", tool_text(t, r, "backend"));
+	if (tool_is(r, "in_doubt"))
+		tool_print(t, "            in doubt: an earlier try may have delivered it already\n");
+}
+
+static void show_message(struct tool *t, const json_t *record)
+{
+	const json_t *m = json_object_get(record, "message");
+	const char *id = tool_text(t, m, "id"), *from = tool_text(t, m, "from");
+
+	if (!json_is_object(m))
 		return;
-	}
-	printf("%lld %s%s", (long long)tool_number(reply, "code"), enhanced, *enhanced ? " " : "");
-	tool_print_safe(tool_text(reply, text));
+	tool_print(t, "  message   %s, %lld octets%s%s\n", id[0] ? id : "no Message-ID",
+		(long long)tool_number(m, "size"), from[0] ? ", From: " : "", from);
 }
 
-static void print_client(const json_t *record)
+static void show_finding(struct tool *t, const json_t *f)
 {
-	const char *name = tool_text(record, "client.name"), *helo = tool_text(record, "client.helo");
-	const char *tls = tool_text(record, "client.tls");
+	const char *led = tool_text(t, f, "led"), *would = tool_text(t, f, "would"), *rcpt = tool_text(t, f, "rcpt");
+	const char *evidence = tool_text(t, f, "evidence");
 
-	tool_print("  client      ", tool_text(record, "client.ip"), "");
-	tool_print(" ", *name ? name : "(no confirmed name)", "");
-	if (*helo)
-		tool_print(", HELO ", helo, "");
-	if (*tls)
-		tool_print(", ", tls, "");
-	tool_print("\n  listener    ", tool_text(record, "listener"), "");
-	tool_print(" of ", tool_text(record, "node"), "\n");
+	tool_print(t, "  finding   %s: %s", tool_text(t, f, "check"), tool_text(t, f, "result"));
+	if (rcpt[0])
+		tool_print(t, " <%s>", rcpt);
+	if (tool_number(f, "weight"))
+		tool_print(t, ", weight %lld", (long long)tool_number(f, "weight"));
+	if (led[0])
+		tool_print(t, " -> %s", led);
+	if (would[0])
+		tool_print(t, " -> would %s, but is only observed", would);
+	tool_print(t, ": %s\n", tool_text(t, f, "reason"));
+	if (evidence[0])
+		tool_print(t, "            seen: %s\n", evidence);
 }
 
-static void print_recipients(const json_t *record)
+void tool_show_findings(struct tool *t, const json_t *record)
 {
-	const json_t *list = tool_member(record, "rcpt"), *one;
+	const json_t *f;
 	size_t i;
 
-	json_array_foreach(list, i, one) {
-		const char *backend = tool_text(one, "backend");
-
-		tool_print("  recipient   <", tool_text(one, "address"), ">: ");
-		print_reply(one, "reply");
-		putchar('\n');
-		if (*backend)
-			tool_print("              the backend said: ", backend, "\n");
-		if (json_is_true(tool_member(one, "had_it")))
-			puts("              has the message from an earlier try: not sent again");
-		if (json_is_true(tool_member(one, "in_doubt")))
-			puts("              an earlier try may have delivered it already: a possible double");
-	}
+	json_array_foreach(json_object_get(record, "findings"), i, f)
+		show_finding(t, f);
 }
 
-static void print_message(const json_t *record)
+static void show_end(struct tool *t, const json_t *record)
 {
-	const char *id = tool_text(record, "message.id"), *from = tool_text(record, "message.from");
+	const json_t *reply = json_object_get(record, "reply"), *backend = json_object_get(record, "backend");
+	const char *doubt = tool_text(t, record, "in_doubt");
 
-	if (!tool_member(record, "message"))
-		return;
-	tool_print("  message     ", *id ? id : "(no Message-ID)", "");
-	printf(", %lld octets", (long long)tool_number(record, "message.size"));
-	if (*from)
-		tool_print(", From: ", from, "");
-	putchar('\n');
+	if (tool_number(reply, "code"))
+		line(t, "reply", arena_printf(&t->arena, "%s (reply %lld)", reply_text(t, reply, "text"),
+			(long long)tool_number(reply, "number")));
+	if (tool_text(t, backend, "address")[0])
+		line(t, "backend", arena_printf(&t->arena, "%s%s%s", tool_text(t, backend, "address"),
+			tool_text(t, backend, "reply")[0] ? " said last: " : "", tool_text(t, backend, "reply")));
+	if (doubt[0])
+		line(t, "in doubt", strcmp(doubt, tool_text(t, record, "ref")) == 0 ?
+			"the backend may have taken this message: a retry of it may double it" :
+			arena_printf(&t->arena, "an earlier try, ref=%s, may have delivered it already", doubt));
 }
 
-void tool_finding_print(const json_t *f)
+static void show_times(struct tool *t, const json_t *record)
 {
-	const char *evidence = tool_text(f, "evidence"), *rcpt = tool_text(f, "rcpt");
-	const char *would = tool_text(f, "would"), *led = tool_text(f, "led");
+	static const char *const names[] = { "connect", "mail", "rcpt", "data", "scan", "relay" };
+	const json_t *times = json_object_get(record, "times");
+	struct str parts = STR_IN(&t->arena);
 
-	printf("  %-11s %s: ", tool_text(f, "check"), tool_text(f, "result"));
-	tool_print_safe(tool_text(f, "reason"));
-	if (*evidence)
-		tool_print(" (", evidence, ")");
-	if (*rcpt)
-		tool_print(" for <", rcpt, ">");
-	if (tool_member(f, "weight"))
-		printf(", weight %lld", (long long)tool_number(f, "weight"));
-	if (*led)
-		printf(" -> %s", led);
-	if (*would)
-		printf(" -> would %s, but the check only observes", would);
-	putchar('\n');
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (tool_number(times, names[i]) >= 1)
+			str_printf(&parts, "%s%s %s", parts.n ? ", " : " (", names[i],
+				tool_span(t, tool_number(times, names[i])));
+	tool_print(t, "  took      %s%s%s\n", tool_span(t, tool_number(times, "total")),
+		str_cstr(&parts), parts.n ? ")" : "");
 }
 
-static void print_findings(const json_t *record)
+void tool_show_record(struct tool *t, const json_t *record)
 {
-	const json_t *list = tool_member(record, "findings"), *one;
+	const json_t *r, *rcpt = json_object_get(record, "rcpt");
 	size_t i;
 
-	json_array_foreach(list, i, one)
-		tool_finding_print(one);
-}
-
-static void print_answer(const json_t *record)
-{
-	const char *backend = tool_text(record, "backend.address"), *said = tool_text(record, "backend.reply");
-	const char *meaning = meaning_of(tool_number(record, "reply.number"));
-
-	if (*backend || *said) {
-		tool_print("  backend     ", *backend ? backend : "(none reached)", "");
-		tool_print(*said ? " said: " : "", said, "\n");
-	}
-	if (tool_number(record, "reply.code")) {
-		fputs("  answer      ", stdout);
-		print_reply(tool_member(record, "reply"), "text");
-		putchar('\n');
-		if (meaning)
-			printf("              (reply %lld: %s)\n", (long long)tool_number(record, "reply.number"), meaning);
-	}
-	if (tool_member(record, "in_doubt"))
-		tool_print("  in doubt    the backend took the message and gave no answer; a retry may double it: ref ",
-			tool_text(record, "in_doubt"), "\n");
-}
-
-void tool_record_print(const json_t *record)
-{
-	const json_t *sender = tool_member(record, "mail_from");
-
-	tool_print("", tool_text(record, "ref"), "  ");
-	tool_print("", tool_text(record, "time"), "  ");
-	printf("%s\n", outcome_of(tool_text(record, "disposition")));
-	print_client(record);
-	if (sender)
-		tool_print("  sender      <", tool_text(record, "mail_from"), ">\n");
-	print_recipients(record);
-	print_message(record);
-	print_findings(record);
-	print_answer(record);
-	printf("  took        %.1f ms", json_number_value(tool_member(record, "times.total")));
-	if (tool_member(record, "times.relay"))
-		printf(" (MAIL %.1f, RCPT %.1f, data %.1f, relay %.1f)",
-			json_number_value(tool_member(record, "times.mail")),
-			json_number_value(tool_member(record, "times.rcpt")),
-			json_number_value(tool_member(record, "times.data")),
-			json_number_value(tool_member(record, "times.relay")));
-	putchar('\n');
+	tool_print(t, "%s  ref=%s  %s\n", tool_text(t, record, "time"), tool_text(t, record, "ref"),
+		tool_fate(tool_text(t, record, "disposition")));
+	show_client(t, record);
+	if (json_is_string(json_object_get(record, "mail_from")))
+		line(t, "from", arena_printf(&t->arena, "<%s>", tool_text(t, record, "mail_from")));
+	json_array_foreach(rcpt, i, r)
+		show_recipient(t, r);
+	show_message(t, record);
+	tool_show_findings(t, record);
+	show_end(t, record);
+	show_times(t, record);
 }

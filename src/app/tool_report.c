@@ -9,9 +9,10 @@
 
 #include "base/table.h"
 #include "edge/journal.h"
-#include "policy/value.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define TOP 15
 
@@ -30,18 +31,27 @@ struct tally {
 
 enum { BY_DISPOSITION, BY_REPLY, BY_FINDING, BY_WOULD, WOULD_SENDERS, REJECTED_CLIENTS, TALLIES };
 
-struct report_run {
+struct tally_run {
 	struct arena arena, scratch;
+	struct tool *tool;
 	struct tally tallies[TALLIES];
 	uint64_t records;
 };
+
+/* As it stands in the record: made harmless when it is shown. */
+static const char *text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
 
 static bool same_name(const struct table_link *link, const void *key)
 {
 	return slice_eq(container_of(link, struct count, link)->name, *(const struct slice *)key);
 }
 
-static void count_one(struct report_run *run, int which, const char *name)
+static void count_one(struct tally_run *run, int which, const char *name)
 {
 	struct tally *t = &run->tallies[which];
 	struct slice key = slice_of(name);
@@ -59,9 +69,9 @@ static void count_one(struct report_run *run, int which, const char *name)
 	c->n++;
 }
 
-static void count_reply(struct report_run *run, const json_t *reply, int64_t number)
+static void count_reply(struct tally_run *run, const json_t *reply, int64_t number)
 {
-	const char *enhanced = tool_text(reply, "enhanced");
+	const char *enhanced = text_of(reply, "enhanced");
 	int64_t code = tool_number(reply, "code");
 
 	if (code < 400)
@@ -71,14 +81,14 @@ static void count_reply(struct report_run *run, const json_t *reply, int64_t num
 		(long long)number) : arena_printf(&run->scratch, "%lld %s (at RCPT)", (long long)code, enhanced));
 }
 
-static void count_findings(struct report_run *run, const json_t *record, bool *would_refuse)
+static void count_findings(struct tally_run *run, const json_t *record, bool *would_refuse)
 {
-	const json_t *list = tool_member(record, "findings"), *f;
+	const json_t *list = json_object_get(record, "findings"), *f;
 	size_t i;
 
 	json_array_foreach(list, i, f) {
-		const char *led = tool_text(f, "led"), *would = tool_text(f, "would");
-		const char *name = arena_printf(&run->scratch, "%s %s", tool_text(f, "check"), tool_text(f, "result"));
+		const char *led = text_of(f, "led"), *would = text_of(f, "would");
+		const char *name = arena_printf(&run->scratch, "%s %s", text_of(f, "check"), text_of(f, "result"));
 
 		if (*led)
 			count_one(run, BY_FINDING, arena_printf(&run->scratch, "%s -> %s", name, led));
@@ -91,10 +101,10 @@ static void count_findings(struct report_run *run, const json_t *record, bool *w
 
 static bool count_record(void *arg, struct slice text)
 {
-	struct report_run *run = arg;
+	struct tally_run *run = arg;
 	json_t *record = json_loadb(text.p, text.n, 0, NULL);
-	const char *disposition = tool_text(record, "disposition");
-	const json_t *list = tool_member(record, "rcpt"), *one;
+	const char *disposition = text_of(record, "disposition");
+	const json_t *list = json_object_get(record, "rcpt"), *one;
 	bool would_refuse = false;
 	size_t i;
 
@@ -104,13 +114,13 @@ static bool count_record(void *arg, struct slice text)
 	count_one(run, BY_DISPOSITION, disposition);
 	json_array_foreach(list, i, one)
 		count_reply(run, one, 0);
-	if (tool_member(record, "message") || !json_array_size(list))
-		count_reply(run, tool_member(record, "reply"), tool_number(record, "reply.number"));
+	if (json_object_get(record, "message") || !json_array_size(list))
+		count_reply(run, json_object_get(record, "reply"), tool_number(json_object_get(record, "reply"), "number"));
 	count_findings(run, record, &would_refuse);
 	if (would_refuse)
-		count_one(run, WOULD_SENDERS, arena_printf(&run->scratch, "<%s>", tool_text(record, "mail_from")));
+		count_one(run, WOULD_SENDERS, arena_printf(&run->scratch, "<%s>", text_of(record, "mail_from")));
 	if (strcmp(disposition, "reject") == 0)
-		count_one(run, REJECTED_CLIENTS, tool_text(record, "client.ip"));
+		count_one(run, REJECTED_CLIENTS, text_of(json_object_get(record, "client"), "ip"));
 	json_decref(record);
 	arena_drop(&run->scratch);
 	return true;
@@ -125,7 +135,7 @@ static int by_count(const void *a, const void *b)
 	return slice_cmp(x->name, y->name);
 }
 
-static struct count **sorted(struct report_run *run, const struct tally *t)
+static struct count **sorted(struct tally_run *run, const struct tally *t)
 {
 	struct count **all = arena_array(&run->arena, struct count *, t->table.count + 1);
 	size_t n = 0;
@@ -136,24 +146,25 @@ static struct count **sorted(struct report_run *run, const struct tally *t)
 	return all;
 }
 
-static void print_tally(struct report_run *run, const struct tally *t)
+static void print_tally(struct tally_run *run, const struct tally *t)
 {
 	struct count **all = sorted(run, t);
 
 	if (t->table.count == 0)
 		return;
-	printf("\n%s\n", t->title);
+	tool_print(run->tool, "\n%s\n", t->title);
 	for (size_t i = 0; i < t->table.count && i < TOP; i++) {
-		printf("%10llu  ", (unsigned long long)all[i]->n);
-		tool_print("", slice_cstr(&run->scratch, all[i]->name), "\n");
+		tool_print(run->tool, "%10llu  %s\n", (unsigned long long)all[i]->n,
+			tool_safe(run->tool, all[i]->name));
 	}
 	if (t->table.count > TOP)
-		printf("            and %zu more\n", t->table.count - TOP);
+		tool_print(run->tool, "            and %zu more\n", t->table.count - TOP);
 }
 
-static void print_json(struct report_run *run)
+static void print_json(struct tally_run *run)
 {
 	json_t *out = json_pack("{s:I}", "records", (json_int_t)run->records);
+	char *text;
 
 	for (int i = 0; i < TALLIES; i++) {
 		const struct tally *t = &run->tallies[i];
@@ -165,14 +176,31 @@ static void print_json(struct report_run *run)
 				"count", (json_int_t)all[k]->n));
 		json_object_set_new(out, t->key, list);
 	}
-	json_dumpf(out, stdout, JSON_COMPACT);
-	putchar('\n');
+	text = json_dumps(out, JSON_COMPACT);
+	tool_print(run->tool, "%s\n", text ? text : "{}");
+	free(text);
 	json_decref(out);
 }
 
-static int report(const struct config *c, nanoseconds since, const char *span, bool json)
+static int report(struct tally_run *run, const char *directory, nanoseconds since, const char *span, bool json)
 {
-	struct report_run run = { .tallies = {
+	const char *why = NULL;
+
+	if (journal_each(directory, since, count_record, run, &why) < 0)
+		return tool_fail(EX_IOERR, "%s: %s", directory, why ? why : "cannot be read");
+	if (json) {
+		print_json(run);
+		return 0;
+	}
+	tool_print(run->tool, "%llu records of the last %s\n", (unsigned long long)run->records, span);
+	for (int i = 0; i < TALLIES; i++)
+		print_tally(run, &run->tallies[i]);
+	return 0;
+}
+
+int tool_report(struct tool *t, int argc, char **argv)
+{
+	static struct tally_run run = { .tallies = {
 		[BY_DISPOSITION] = { .key = "dispositions", .title = "what became of them" },
 		[BY_REPLY] = { .key = "refusals", .title = "refusals given, by reply" },
 		[BY_FINDING] = { .key = "findings", .title = "refusals and marks given, by check" },
@@ -180,49 +208,25 @@ static int report(const struct config *c, nanoseconds since, const char *span, b
 		[WOULD_SENDERS] = { .key = "would_senders", .title = "senders that would be refused" },
 		[REJECTED_CLIENTS] = { .key = "rejected_clients", .title = "clients rejected" },
 	} };
-	const char *directory = arena_printf(&run.arena, "%s/journal", c->state_dir), *why = NULL;
-	int status = 0;
-
-	if (journal_each(directory, since, count_record, &run, &why) < 0)
-		status = tool_fail(EX_NOINPUT, "%s: %s", directory, why ? why : "cannot be read");
-	else if (json)
-		print_json(&run);
-	else {
-		printf("%llu records in the last %s\n", (unsigned long long)run.records, span);
-		for (int i = 0; i < TALLIES; i++)
-			print_tally(&run, &run.tallies[i]);
-	}
-	for (int i = 0; i < TALLIES; i++)
-		table_drop(&run.tallies[i].table);
-	arena_drop(&run.scratch);
-	arena_drop(&run.arena);
-	return status;
-}
-
-int tool_report(int argc, char **argv)
-{
-	const char *path = TOOL_CONFIG, *span_text = "1d", *why = NULL, **room = calloc((size_t)argc + 1, sizeof(*room));
+	const char *span = "7d", *directory;
 	bool json = false;
-	struct tool_words rest = { room, 0 };
-	const struct tool_flag flags[] = { { "-c", .value = &path }, { "--since", .value = &span_text },
-		{ "--json", .given = &json } };
-	int64_t span;
-	int status;
+	const struct tool_option wanted[] = { { "since", &span, NULL, NULL }, { "json", NULL, &json, NULL },
+		{ NULL, NULL, NULL, NULL } };
+	int words = tool_arguments(t, argc, argv, wanted);
+	nanoseconds since;
+	struct stat st;
 
-	if (!room || !tool_arguments("report", argc, argv, flags, 3, &rest))
-		status = EX_USAGE;
-	else if (rest.count != 0)
-		status = tool_misuse("report", "%s: not expected", rest.words[0]);
-	else if (!value_duration(slice_of(span_text), &span, &why))
-		status = tool_misuse("report", "--since %s: %s", span_text, why);
-	else {
-		struct config *c = tool_config(path);
-
-		clock_turn();
-		status = c ? report(c, clock_wall() - span, span_text, json) : EX_CONFIG;
-		if (c)
-			config_unref(c);
-	}
-	free(room);
-	return status;
+	if (words < 0)
+		return EX_USAGE;
+	if (words > 0)
+		return tool_misused(t, "%s: not expected", tool_safe(t, slice_of(argv[0])));
+	if (!tool_since(t, span, &since))
+		return EX_USAGE;
+	directory = tool_state(t, "journal");
+	if (!directory)
+		return EX_CONFIG;
+	if (stat(directory, &st) != 0)
+		return tool_fail(EX_NOINPUT, "%s: %s", directory, strerror(errno));
+	run.tool = t;
+	return report(&run, directory, since, span, json);
 }

@@ -1,320 +1,336 @@
 /*
- * The commands that ask the running daemon: status, observe, recipient; and the
- * pages of the manual that come out of tables.
+ * spurn status, observe, recipient: what the daemon says, for people.
  *
- * What the daemon answers is JSON; with --json it is passed on as it came. For
- * people it becomes a page whose first lines say what needs attention.
+ * Status begins with what needs attention, because that is why it is looked at;
+ * then come tables in the order of the way of the mail. Counters of value 0
+ * are left out. With --json the daemon's own lines are passed on.
  */
 #include "app/tool.h"
 
-#include "policy/option.h"
+#define SLOW_HEARTBEAT 5000	/* ms: a worker beats each second */
+#define MAP_FULL 90		/* per cent */
 
-#include <stdlib.h>
+/* ---- what needs attention ---- */
 
-/* ---- status ---- */
-
-static void print_attention(const json_t *s)
+static void attend(struct tool *t, struct tool_table *table, const char *what, const char *text)
 {
-	const json_t *list, *one;
-	size_t i;
-
-	if (json_is_true(tool_member(s, "observe")))
-		puts("ATTENTION  observe is on: checks refuse nothing (spurn observe off)");
-	if (json_is_true(tool_member(s, "reload_failed")))
-		puts("ATTENTION  the last reload was refused: the old configuration is in force (spurn check)");
-	if (json_is_true(tool_member(s, "recipient_alarm")))
-		puts("ATTENTION  many known recipients are refused at once: a broken backend?");
-	if (json_is_null(tool_member(s, "store")))
-		puts("ATTENTION  the store is not open: no commit ledger, no recipient cache");
-	if (*tool_text(s, "store.last_error"))
-		tool_print("ATTENTION  store: ", tool_text(s, "store.last_error"), "\n");
-	if (*tool_text(s, "journal.last_error"))
-		tool_print("ATTENTION  journal: ", tool_text(s, "journal.last_error"), "\n");
-	list = tool_member(s, "backends");
-	json_array_foreach(list, i, one)
-		if (!json_is_true(tool_member(one, "up"))) {
-			tool_print("ATTENTION  backend ", tool_text(one, "url"), " is down: ");
-			tool_print("", tool_text(one, "last_error"), "\n");
-		}
-	list = tool_member(s, "dnsbl");
-	json_array_foreach(list, i, one)
-		if (!json_is_true(tool_member(one, "on"))) {
-			tool_print("ATTENTION  list ", tool_text(one, "label"), " is off: ");
-			tool_print("", tool_text(one, "reason"), "\n");
-		}
-	list = tool_member(s, "lists");
-	json_array_foreach(list, i, one)
-		if (*tool_text(one, "trouble"))
-			tool_print("ATTENTION  ", tool_text(one, "trouble"), "\n");
+	tool_row(t, table, "!", what, text, NULL);
 }
 
-static void print_workers(const json_t *s)
+static void attend_daemon(struct tool *t, struct tool_table *table, const json_t *s)
 {
-	const json_t *list = tool_member(s, "workers"), *one;
-	size_t i;
-
-	printf("\nworkers\n");
-	json_array_foreach(list, i, one)
-		printf("  %-3lld pid %-8lld %-9s %lld sessions, last seen %lld ms ago\n",
-			(long long)tool_number(one, "slot"), (long long)tool_number(one, "pid"), tool_text(one, "state"),
-			(long long)tool_number(one, "sessions"), (long long)tool_number(one, "heartbeat_age_ms"));
-	if (tool_number(s, "crashes"))
-		printf("  %lld worker(s) died since the start\n", (long long)tool_number(s, "crashes"));
+	if (tool_is(s, "observe"))
+		attend(t, table, "observe", "on: refusals by judgement are recorded and not given (spurn observe off)");
+	if (tool_is(s, "reload_failed"))
+		attend(t, table, "reload", "the last one was refused, the old configuration holds (spurn check)");
+	if (tool_is(s, "recipient_alarm"))
+		attend(t, table, "recipients", "many known addresses turned unknown: a backend may be broken");
+	if (tool_number(s, "crashes") > 0)
+		attend(t, table, "workers", arena_printf(&t->arena, "%lld crashed or hung and replaced since the start",
+			(long long)tool_number(s, "crashes")));
 }
 
-static void print_backends(const json_t *s)
+static void attend_workers(struct tool *t, struct tool_table *table, const json_t *s)
 {
-	const json_t *list = tool_member(s, "backends"), *one;
+	const json_t *w;
 	size_t i;
 
-	printf("\nbackends\n");
-	json_array_foreach(list, i, one) {
-		tool_print("  ", tool_text(one, "url"), "");
-		printf(" %s, %lld idle, %lld in use, %lld transactions, %lld failures\n",
-			!json_is_true(tool_member(one, "up")) ? "DOWN" :
-			json_is_true(tool_member(one, "known")) ? "up" : "not asked yet",
-			(long long)tool_number(one, "idle"), (long long)tool_number(one, "out"),
-			(long long)tool_number(one, "transactions"), (long long)tool_number(one, "failed"));
-	}
+	json_array_foreach(json_object_get(s, "workers"), i, w)
+		if (tool_number(w, "heartbeat_age_ms") > SLOW_HEARTBEAT)
+			attend(t, table, arena_printf(&t->arena, "worker %lld", (long long)tool_number(w, "slot")),
+				arena_printf(&t->arena, "silent for %s", tool_span(t, tool_number(w, "heartbeat_age_ms"))));
 }
 
-static void print_zones(const json_t *s)
+static void attend_backends(struct tool *t, struct tool_table *table, const json_t *s)
 {
-	const json_t *list = tool_member(s, "dnsbl"), *one;
+	const json_t *b;
 	size_t i;
 
-	if (json_array_size(list) == 0)
+	json_array_foreach(json_object_get(s, "backends"), i, b)
+		if (!tool_is(b, "up"))
+			attend(t, table, arena_printf(&t->arena, "backend %s", tool_text(t, b, "url")),
+				arena_printf(&t->arena, "down: %s; next try in %s", tool_text(t, b, "last_error"),
+					tool_span(t, tool_number(b, "retry_in_ms"))));
+	json_array_foreach(json_object_get(s, "dnsbl"), i, b)
+		if (!tool_is(b, "on"))
+			attend(t, table, arena_printf(&t->arena, "dnsbl %s", tool_text(t, b, "label")),
+				arena_printf(&t->arena, "switched off: %s", tool_text(t, b, "reason")));
+	json_array_foreach(json_object_get(s, "lists"), i, b)
+		if (json_is_string(json_object_get(b, "trouble")))
+			attend(t, table, tool_text(t, b, "path"), tool_text(t, b, "trouble"));
+}
+
+static void attend_state(struct tool *t, struct tool_table *table, const json_t *s)
+{
+	const json_t *store = json_object_get(s, "store"), *journal = json_object_get(s, "journal");
+	int64_t size = tool_number(store, "map_size"), used = tool_number(store, "map_used");
+
+	if (!json_is_object(store))
+		attend(t, table, "store", "not open: mail flows without ledger and cache");
+	else if (tool_text(t, store, "last_error")[0])
+		attend(t, table, "store", tool_text(t, store, "last_error"));
+	if (size > 0 && used * 100 / size >= MAP_FULL)
+		attend(t, table, "store", arena_printf(&t->arena, "%lld %% full: entries give way before their time",
+			(long long)(used * 100 / size)));
+	if (tool_number(journal, "failures") > 0)
+		attend(t, table, "journal", arena_printf(&t->arena, "%lld writes failed: %s",
+			(long long)tool_number(journal, "failures"), tool_text(t, journal, "last_error")));
+	if (tool_text(t, json_object_get(s, "dns"), "last_error")[0])
+		attend(t, table, "resolver", tool_text(t, json_object_get(s, "dns"), "last_error"));
+}
+
+/* ---- tables ---- */
+
+static void print_table(struct tool *t, const char *title, const struct tool_table *table)
+{
+	if (table->count == 0)
 		return;
-	printf("\nDNS lists\n");
-	json_array_foreach(list, i, one) {
-		tool_print("  ", tool_text(one, "label"), "");
-		printf(" %s, asked %lld, listed %lld, errors %lld, trouble %lld\n",
-			!json_is_true(tool_member(one, "on")) ? "OFF" :
-			json_is_true(tool_member(one, "tested")) ? "on" : "on, not tested yet",
-			(long long)tool_number(one, "asked"), (long long)tool_number(one, "listed"),
-			(long long)tool_number(one, "errors"), (long long)tool_number(one, "trouble"));
-	}
+	tool_print(t, "\n%s\n", title);
+	tool_rows(t, table);
 }
 
-static void print_counts(const json_t *s, const char *name, const char *title)
+static const char *count_text(struct tool *t, const json_t *object, const char *name)
 {
-	json_t *counts = (json_t *)tool_member(s, name), *one;
-	const char *key;
-
-	printf("\n%s\n", title);
-	json_object_foreach(counts, key, one)
-		if (tool_number(one, "value"))
-			printf("  %12lld  %s\n", (long long)tool_number(one, "value"), tool_text(one, "text"));
+	return arena_printf(&t->arena, "%lld", (long long)tool_number(object, name));
 }
 
-static void print_state(const json_t *s)
+static void print_head(struct tool *t, const json_t *s)
 {
-	int64_t up = tool_number(s, "uptime_s");
+	const char *reloaded = tool_text(t, s, "reloaded");
+	long long sessions = 0;
+	const json_t *w;
+	size_t i;
 
-	printf("spurn %s, master %lld, up %lldd %02lld:%02lld:%02lld, answered by worker %lld\n", tool_text(s, "version"),
-		(long long)tool_number(s, "master_pid"), (long long)(up / 86400), (long long)(up / 3600 % 24),
-		(long long)(up / 60 % 60), (long long)(up % 60), (long long)tool_number(s, "answered_by"));
-	print_attention(s);
-	print_workers(s);
-	print_backends(s);
-	print_zones(s);
-	print_counts(s, "counters", "counted");
-	print_counts(s, "glitches", "odd things that peers did");
-	printf("\nDNS         %lld questions, %lld in trouble, %lld timeouts\n",
-		(long long)tool_number(s, "dns.questions"), (long long)tool_number(s, "dns.trouble"),
-		(long long)tool_number(s, "dns.timeouts"));
-	printf("journal     %lld records, %lld octets\n", (long long)tool_number(s, "journal.records"),
-		(long long)tool_number(s, "journal.bytes"));
-	printf("store       %lld of %lld MiB\n", (long long)tool_number(s, "store.map_used") >> 20,
-		(long long)tool_number(s, "store.map_size") >> 20);
+	json_array_foreach(json_object_get(s, "workers"), i, w)
+		sessions += tool_number(w, "sessions");
+	tool_print(t, "spurnd %s, process %lld, up %s, %zu worker%s, %lld session%s", tool_text(t, s, "version"),
+		(long long)tool_number(s, "master_pid"), tool_span(t, tool_number(s, "uptime_s") * 1000), i,
+		i == 1 ? "" : "s", sessions, sessions == 1 ? "" : "s");
+	if (reloaded[0])
+		tool_print(t, ", reloaded %s", reloaded);
+	tool_print(t, "\n");
 }
 
-/* One line per wait. */
-static void print_waits(struct arena *a, struct slice answer)
+static void print_workers(struct tool *t, const json_t *s)
 {
-	while (answer.n > 0) {
-		struct slice line = slice_split(&answer, '\n');
-		json_t *wait = json_loadb(line.p, line.n, 0, NULL);
+	struct tool_table table = { 0 };
+	const json_t *w;
+	size_t i;
 
-		if (!wait)
+	json_array_foreach(json_object_get(s, "workers"), i, w)
+		tool_row(t, &table, count_text(t, w, "slot"), arena_printf(&t->arena, "process %s",
+			count_text(t, w, "pid")), tool_text(t, w, "state"),
+			arena_printf(&t->arena, "%s sessions", count_text(t, w, "sessions")), NULL);
+	print_table(t, "workers", &table);
+}
+
+static const char *capabilities_of(struct tool *t, const json_t *backend)
+{
+	struct str text = STR_IN(&t->arena);
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(backend, "capabilities"), i, name)
+		if (json_is_string(name))
+			str_printf(&text, "%s%s", i ? " " : "", tool_safe(t, slice_of(json_string_value(name))));
+	return str_cstr(&text);
+}
+
+static void print_backends(struct tool *t, const json_t *s)
+{
+	struct tool_table backends = { 0 }, zones = { 0 };
+	const json_t *b;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "backends"), i, b)
+		tool_row(t, &backends, tool_text(t, b, "url"),
+			!tool_is(b, "up") ? "down" : tool_is(b, "known") ? "up" : "not asked yet",
+			arena_printf(&t->arena, "%s out, %s idle", count_text(t, b, "out"), count_text(t, b, "idle")),
+			arena_printf(&t->arena, "%s transactions", count_text(t, b, "transactions")),
+			arena_printf(&t->arena, "%s failed", count_text(t, b, "failed")), capabilities_of(t, b), NULL);
+	print_table(t, "backends (of the worker that answered)", &backends);
+	json_array_foreach(json_object_get(s, "dnsbl"), i, b)
+		tool_row(t, &zones, tool_text(t, b, "label"),
+			!tool_is(b, "on") ? "off" : tool_is(b, "tested") ? "on" : "not tested yet",
+			arena_printf(&t->arena, "%s asked", count_text(t, b, "asked")),
+			arena_printf(&t->arena, "%s listed", count_text(t, b, "listed")),
+			arena_printf(&t->arena, "%s errors", count_text(t, b, "errors")),
+			arena_printf(&t->arena, "%s without answer", count_text(t, b, "trouble")),
+			tool_text(t, b, "reason"), NULL);
+	print_table(t, "DNS lists (of the worker that answered)", &zones);
+}
+
+static void print_counts(struct tool *t, const char *title, const json_t *counts)
+{
+	struct tool_table table = { 0 };
+	const char *name;
+	const json_t *count;
+
+	json_object_foreach((json_t *)counts, name, count)
+		if (tool_number(count, "value") != 0)
+			tool_row(t, &table, count_text(t, count, "value"), tool_text(t, count, "text"), NULL);
+	print_table(t, title, &table);
+}
+
+static void print_lists(struct tool *t, const json_t *s)
+{
+	struct tool_table table = { 0 };
+	const json_t *l;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "lists"), i, l)
+		tool_row(t, &table, tool_text(t, l, "path"), arena_printf(&t->arena, "%s entries",
+			count_text(t, l, "count")), NULL);
+	print_table(t, "lists", &table);
+}
+
+static void print_status(struct tool *t, const json_t *s)
+{
+	struct tool_table table = { 0 };
+
+	print_head(t, s);
+	attend_daemon(t, &table, s);
+	attend_workers(t, &table, s);
+	attend_backends(t, &table, s);
+	attend_state(t, &table, s);
+	print_table(t, "needs attention", &table);
+	print_workers(t, s);
+	print_backends(t, s);
+	print_lists(t, s);
+	print_counts(t, "counted since the start", json_object_get(s, "counters"));
+	print_counts(t, "oddities of peers", json_object_get(s, "glitches"));
+}
+
+/* ---- waits ---- */
+
+static void print_waits(struct tool *t, const char *answer)
+{
+	struct tool_table table = { 0 };
+	struct slice rest = slice_of(answer);
+
+	while (rest.n > 0) {
+		struct slice line = slice_split(&rest, '\n');
+		json_t *w = line.n > 0 ? tool_parse(line.p, line.n) : NULL;
+
+		if (!w)
 			continue;
-		printf("%8lld ms  ", (long long)tool_number(wait, "since_ms"));
-		tool_print("", tool_text(wait, "name"), ": ");
-		tool_print("", tool_text(wait, "label"), "");
-		if (json_is_number(tool_member(wait, "deadline_in_ms")))
-			printf(" (%lld ms left)", (long long)tool_number(wait, "deadline_in_ms"));
-		putchar('\n');
-		json_decref(wait);
+		tool_row(t, &table, tool_text(t, w, "name"), tool_text(t, w, "label"),
+			arena_printf(&t->arena, "for %s", tool_span(t, tool_number(w, "since_ms"))),
+			json_is_null(json_object_get(w, "deadline_in_ms")) ? "no deadline" :
+				arena_printf(&t->arena, "at most %s more", tool_span(t, tool_number(w, "deadline_in_ms"))),
+			NULL);
+		json_decref(w);
 	}
-	arena_drop(a);
+	if (table.count == 0)
+		tool_print(t, "no fiber of the worker that answered waits for anything\n");
+	tool_rows(t, &table);
 }
 
-static int show(const struct config *c, bool json, bool waits)
+int tool_status(struct tool *t, int argc, char **argv)
 {
-	struct arena a = ARENA_INIT;
-	struct slice answer = SLICE_NULL;
-	json_t *s;
-
-	if (json || waits) {
-		answer = tool_ask(&a, c, waits ? "waits" : "status");
-		if (json)
-			fwrite(answer.p ? answer.p : "", 1, answer.n, stdout);
-		else
-			print_waits(&a, answer);
-		arena_drop(&a);
-		return answer.p || waits ? 0 : EX_UNAVAILABLE;
-	}
-	s = tool_ask_json(&a, c, "status");
-	if (s)
-		print_state(s);
-	arena_drop(&a);
-	json_decref(s);
-	return s ? 0 : EX_UNAVAILABLE;
-}
-
-int tool_status(int argc, char **argv)
-{
-	const char *path = TOOL_CONFIG, **room = calloc((size_t)argc + 1, sizeof(*room));
 	bool json = false, waits = false;
-	struct tool_words rest = { room, 0 };
-	const struct tool_flag flags[] = { { "-c", .value = &path }, { "--json", .given = &json },
-		{ "--waits", .given = &waits } };
-	int status;
+	const struct tool_option options[] = { { "json", NULL, &json, NULL }, { "waits", NULL, &waits, NULL },
+		{ NULL, NULL, NULL, NULL } };
+	int words = tool_arguments(t, argc, argv, options), status;
+	const char *answer;
+	json_t *value;
 
-	if (!room || !tool_arguments("status", argc, argv, flags, 3, &rest))
-		status = EX_USAGE;
-	else if (rest.count != 0)
-		status = tool_misuse("status", "%s: not expected", rest.words[0]);
-	else {
-		struct config *c = tool_config(path);
-
-		status = c ? show(c, json, waits) : EX_CONFIG;
-		if (c)
-			config_unref(c);
+	if (words != 0)
+		return words < 0 ? EX_USAGE : tool_misused(t, "takes no word: %s", argv[0]);
+	answer = tool_ask(t, waits ? "waits" : "status", &status);
+	if (!answer)
+		return waits && status == EX_UNAVAILABLE ? status : status;
+	if (json) {
+		tool_print(t, "%s", answer);
+	} else if (waits) {
+		print_waits(t, answer);
+	} else {
+		value = tool_parse(answer, strlen(answer));
+		if (!value)
+			return EX_DATAERR;
+		print_status(t, value);
+		json_decref(value);
 	}
-	free(room);
-	return status;
+	return 0;
 }
 
 /* ---- observe ---- */
 
-static int switch_observe(const struct config *c, const char *word)
+int tool_observe(struct tool *t, int argc, char **argv)
 {
-	struct arena a = ARENA_INIT;
-	json_t *answer = tool_ask_json(&a, c, arena_printf(&a, "observe %s", word));
-	int status = answer ? 0 : EX_UNAVAILABLE;
+	const struct tool_option options[] = { { NULL, NULL, NULL, NULL } };
+	int words = tool_arguments(t, argc, argv, options), status;
+	const char *answer;
+	json_t *value;
 
-	if (answer)
-		puts(json_is_true(tool_member(answer, "observe")) ?
-			"on: what checks would refuse is recorded and let in" : "off: checks refuse as configured");
-	json_decref(answer);
-	arena_drop(&a);
-	return status;
-}
-
-int tool_observe(int argc, char **argv)
-{
-	const char *path = TOOL_CONFIG, **room = calloc((size_t)argc + 1, sizeof(*room));
-	struct tool_words rest = { room, 0 };
-	const struct tool_flag flags[] = { { "-c", .value = &path } };
-	int status;
-
-	if (!room || !tool_arguments("observe", argc, argv, flags, 1, &rest))
-		status = EX_USAGE;
-	else if (rest.count != 1 || (strcmp(rest.words[0], "on") != 0 && strcmp(rest.words[0], "off") != 0 &&
-			strcmp(rest.words[0], "show") != 0))
-		status = tool_misuse("observe", "on, off or show");
-	else {
-		struct config *c = tool_config(path);
-
-		status = c ? switch_observe(c, rest.words[0]) : EX_CONFIG;
-		if (c)
-			config_unref(c);
-	}
-	free(room);
-	return status;
+	if (words < 0)
+		return EX_USAGE;
+	if (words > 1 || (words == 1 && strcmp(argv[0], "on") != 0 && strcmp(argv[0], "off") != 0 &&
+			strcmp(argv[0], "show") != 0))
+		return tool_misused(t, "on, off or show is wanted");
+	answer = tool_ask(t, arena_printf(&t->arena, "observe %s", words == 1 ? argv[0] : "show"), &status);
+	if (!answer)
+		return status;
+	value = tool_parse(answer, strlen(answer));
+	if (!value)
+		return EX_DATAERR;
+	tool_print(t, tool_is(value, "observe") ?
+		"observe is on: refusals by judgement are recorded and not given\n" :
+		"observe is off: checks hold as configured\n");
+	json_decref(value);
+	return 0;
 }
 
 /* ---- recipient ---- */
 
-static void print_recipient(const json_t *answer)
+static void print_recipient(struct tool *t, const json_t *r)
 {
-	const json_t *list = tool_member(answer, "sources"), *one;
+	static const struct { const char *name, *words; } answers[] = {
+		{ "exists", "exists" }, { "no-such-user", "does not exist" },
+		{ "ask", "not known yet: the backend would be asked" },
+		{ "unknown", "cannot be told now: senders hear 451" },
+	};
+	const char *answer = tool_text(t, r, "answer");
+	struct tool_table table = { 0 };
+	const json_t *s;
 	size_t i;
 
-	tool_print("", tool_text(answer, "address"), "");
-	if (tool_member(answer, "forgotten")) {
-		puts(json_is_true(tool_member(answer, "forgotten")) ? ": forgotten" : ": nothing was remembered");
-		return;
-	}
-	printf(": %s\n", tool_text(answer, "answer"));
-	json_array_foreach(list, i, one) {
-		const char *detail = tool_text(one, "detail");
-
-		tool_print("  ", tool_text(one, "source"), ": ");
-		tool_print("", tool_text(one, "answer"), "");
-		tool_print(*detail ? " (" : "", detail, *detail ? ")\n" : "\n");
-	}
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
+		if (strcmp(answers[i].name, answer) == 0)
+			answer = answers[i].words;
+	tool_print(t, "%s: %s\n", tool_text(t, r, "address"), answer);
+	json_array_foreach(json_object_get(r, "sources"), i, s)
+		tool_row(t, &table, tool_text(t, s, "source"), tool_text(t, s, "answer"), tool_text(t, s, "detail"), NULL);
+	tool_rows(t, &table);
 }
 
-static int ask_recipient(const struct config *c, const char *verb, const char *address, bool json)
+int tool_recipient(struct tool *t, int argc, char **argv)
 {
-	struct arena a = ARENA_INIT;
-	json_t *answer = NULL;
-
-	/* It travels on one line. */
-	if (strpbrk(address, "\r\n"))
-		tool_fail(0, "the address holds a line break");
-	else
-		answer = tool_ask_json(&a, c, arena_printf(&a, "recipient %s %s", verb, address));
-	if (answer && json) {
-		json_dumpf(answer, stdout, JSON_COMPACT);
-		putchar('\n');
-	} else if (answer) {
-		print_recipient(answer);
-	}
-	json_decref(answer);
-	arena_drop(&a);
-	return answer ? 0 : EX_UNAVAILABLE;
-}
-
-static bool is_recipient_verb(const char *word)
-{
-	return strcmp(word, "show") == 0 || strcmp(word, "probe") == 0 || strcmp(word, "forget") == 0;
-}
-
-int tool_recipient(int argc, char **argv)
-{
-	const char *path = TOOL_CONFIG, **room = calloc((size_t)argc + 1, sizeof(*room));
 	bool json = false;
-	struct tool_words rest = { room, 0 };
-	const struct tool_flag flags[] = { { "-c", .value = &path }, { "--json", .given = &json } };
-	int status;
+	const struct tool_option options[] = { { "json", NULL, &json, NULL }, { NULL, NULL, NULL, NULL } };
+	int words = tool_arguments(t, argc, argv, options), status;
+	const char *answer;
+	json_t *value;
 
-	if (!room || !tool_arguments("recipient", argc, argv, flags, 2, &rest))
-		status = EX_USAGE;
-	else if (rest.count != 2 || !is_recipient_verb(rest.words[0]))
-		status = tool_misuse("recipient", "show, probe or forget, and one address");
-	else {
-		struct config *c = tool_config(path);
-
-		status = c ? ask_recipient(c, rest.words[0], rest.words[1], json) : EX_CONFIG;
-		if (c)
-			config_unref(c);
-	}
-	free(room);
-	return status;
-}
-
-/* ---- the manual ---- */
-
-int tool_manual(int argc, char **argv)
-{
-	if (argc == 1 && strcmp(argv[0], "options") == 0)
-		option_write_manual();
-	else if (argc == 1 && strcmp(argv[0], "replies") == 0)
-		replies_write_manual();
+	if (words < 0)
+		return EX_USAGE;
+	if (words != 2 || (strcmp(argv[0], "show") != 0 && strcmp(argv[0], "probe") != 0 && strcmp(argv[0], "forget") != 0))
+		return tool_misused(t, "show, probe or forget is wanted, and an address");
+	if (strpbrk(argv[1], "\r\n"))
+		return tool_misused(t, "not an address: %s", tool_safe(t, slice_of(argv[1])));
+	answer = tool_ask(t, arena_printf(&t->arena, "recipient %s %s", argv[0], argv[1]), &status);
+	if (!answer)
+		return status;
+	value = tool_parse(answer, strlen(answer));
+	if (!value)
+		return EX_DATAERR;
+	if (json)
+		tool_print(t, "%s", answer);
+	else if (argv[0][0] == 'f')
+		tool_print(t, "%s: %s\n", tool_safe(t, slice_of(argv[1])),
+			tool_is(value, "forgotten") ? "forgotten" : "nothing was remembered");
 	else
-		return tool_misuse("manual", "options or replies");
+		print_recipient(t, value);
+	json_decref(value);
 	return 0;
 }

@@ -1,123 +1,143 @@
 /*
- * `spurn why`: what became of a message, found by whatever the caller at the
- * help desk has at hand.
+ * spurn why: the records that a reference, an address, a Message-ID or an IP
+ * address finds.
  *
- * People paste: "ref=01ABC", "<id@host>" without its brackets, an address with
- * them, an IPv6 address in capitals. Each form that the journal could hold is looked
- * for. The journal is read directly: the answer must be there while the daemon is down.
+ * People paste what they have: "ref=ABC...", an address in angle brackets, a
+ * Message-ID without them, an IPv6 address in long form. All the forms that a
+ * key can have in the journal are tried; what two of them find is shown once.
  */
 #include "app/tool.h"
 
 #include "edge/journal.h"
-#include "policy/value.h"
 
-#include <stdlib.h>
+#include <errno.h>
+#include <sys/stat.h>
 
-struct printing {
+struct search {
+	struct tool *t;
 	bool json;
-	long shown;
+	struct found {
+		struct found *next;
+		struct slice record;
+	} *first, **last;
+	size_t count;
 };
 
-static bool print_record(void *arg, struct slice text)
+static bool is_known(const struct search *s, struct slice record)
 {
-	struct printing *p = arg;
-	json_t *record;
-
-	if (p->json) {
-		fwrite(text.p, 1, text.n, stdout);
-		putchar('\n');
-		p->shown++;
-		return !ferror(stdout);
-	}
-	record = json_loadb(text.p, text.n, 0, NULL);
-	if (!record)
-		return true;
-	if (p->shown > 0)
-		putchar('\n');
-	tool_record_print(record);
-	json_decref(record);
-	p->shown++;
-	return !ferror(stdout);
+	for (const struct found *f = s->first; f; f = f->next)
+		if (slice_eq(f->record, record))
+			return true;
+	return false;
 }
 
-/* What the journal may have written where the user writes this. Returns how many. */
-static size_t forms_of(struct arena *a, const char *text, struct slice forms[2])
+static void show(struct search *s, struct slice record)
 {
-	struct slice key = slice_trim(slice_of(text));
-	struct ip ip;
-	char plain[IP_TEXT];
+	struct tool *t = s->t;
+	json_t *value;
 
-	if (slice_starts_nocase(key, SLICE("ref=")))
-		key = slice_from(key, 4);
-	if (ip_parse(&ip, key)) {
-		ip_text(&ip, plain);
-		forms[0] = slice_copy(a, slice_of(plain));
-		return 1;
+	if (s->json) {
+		tool_print(t, "%.*s\n", SLICE_ARG(record));
+		return;
 	}
-	forms[0] = key;
-	if (slice_find(key, '@') < 0)
-		return 1;
-	if (key.p[0] == '<' && key.p[key.n - 1] == '>')
-		forms[1] = slice_make(key.p + 1, key.n - 2);
-	else
-		forms[1] = slice_of(arena_printf(a, "<%.*s>", SLICE_ARG(key)));
-	return 2;
+	value = tool_parse(record.p, record.n);
+	if (!value)
+		return;
+	if (s->count > 0)
+		str_addc(&t->out, '\n');
+	tool_show_record(t, value);
+	json_decref(value);
 }
 
-static bool since_of(const char *text, nanoseconds *out, const char **why)
+static bool on_record(void *arg, struct slice record)
 {
-	int64_t span;
+	struct search *s = arg;
 
-	*out = 0;
-	if (!text)
-		return true;
-	if (!value_duration(slice_of(text), &span, why))
-		return false;
-	clock_turn();
-	*out = clock_wall() - span;
+	record = slice_trim(record);
+	show(s, record);
+	s->count++;
+	tool_relieve(s->t);
 	return true;
 }
 
-static int search(struct arena *a, const struct config *c, const char *what, nanoseconds since, bool json)
+/* Of a key with a second form the finds are kept, so that none is shown twice. */
+static bool keep_record(void *arg, struct slice record)
 {
-	const char *directory = arena_printf(a, "%s/journal", c->state_dir), *why = NULL;
-	struct printing p = { .json = json };
-	struct slice forms[2];
-	size_t count = forms_of(a, what, forms);
+	struct search *s = arg;
+	struct found *f;
 
-	for (size_t i = 0; i < count; i++)
-		if (journal_search(directory, forms[i], since, print_record, &p, &why) < 0)
-			return tool_fail(EX_NOINPUT, "%s: %s", directory, why ? why : "cannot be read");
-	if (p.shown == 0)
-		return tool_fail(1, "%s: no record of this in %s", what, directory);
-	return 0;
+	record = slice_trim(record);
+	if (is_known(s, record))
+		return true;
+	f = arena_new(&s->t->arena, struct found);
+	f->record = slice_copy(&s->t->arena, record);
+	*s->last = f;
+	s->last = &f->next;
+	return true;
 }
 
-int tool_why(int argc, char **argv)
+/* The forms under which this may stand in the journal. */
+static size_t forms_of(struct tool *t, struct slice text, struct slice forms[2])
 {
-	const char *path = TOOL_CONFIG, *since_text = NULL, *why = NULL, **room = calloc((size_t)argc + 1, sizeof(*room));
-	bool json = false;
-	struct tool_words rest = { room, 0 };
-	const struct tool_flag flags[] = { { "-c", .value = &path }, { "--since", .value = &since_text },
-		{ "--json", .given = &json } };
-	struct arena arena = ARENA_INIT;
-	nanoseconds since;
-	int status;
+	char ip_buffer[IP_TEXT];
+	struct slice bare = text;
+	struct ip ip;
 
-	if (!room || !tool_arguments("why", argc, argv, flags, 3, &rest))
-		status = EX_USAGE;
-	else if (rest.count != 1 || rest.words[0][0] == '\0')
-		status = tool_misuse("why", "one reference, Message-ID, address or IP address");
-	else if (!since_of(since_text, &since, &why))
-		status = tool_misuse("why", "--since %s: %s", since_text, why);
-	else {
-		struct config *c = tool_config(path);
-
-		status = c ? search(&arena, c, rest.words[0], since, json) : EX_CONFIG;
-		if (c)
-			config_unref(c);
+	if (slice_starts_nocase(text, SLICE("ref=")))
+		text = bare = slice_from(text, 4);
+	if (text.n > 2 && text.p[0] == '<' && text.p[text.n - 1] == '>')
+		bare = slice_make(text.p + 1, text.n - 2);
+	if (ip_parse(&ip, bare)) {
+		forms[0] = slice_copy(&t->arena, slice_of(ip_text(&ip, ip_buffer)));
+		return 1;
 	}
-	arena_drop(&arena);
-	free(room);
-	return status;
+	forms[0] = bare;
+	if (slice_find(bare, '@') < 0 && bare.n == text.n)
+		return 1;
+	forms[1] = slice_of(arena_printf(&t->arena, "<%.*s>", SLICE_ARG(bare)));
+	return 2;
+}
+
+static bool search_all(struct search *s, const char *directory, struct slice key, nanoseconds since, const char **why)
+{
+	struct slice forms[2];
+	size_t n = forms_of(s->t, key, forms);
+
+	if (n == 1)
+		return journal_search(directory, forms[0], since, on_record, s, why) >= 0;
+	for (size_t i = 0; i < n; i++)
+		if (journal_search(directory, forms[i], since, keep_record, s, why) < 0)
+			return false;
+	for (const struct found *f = s->first; f; f = f->next)
+		on_record(s, f->record);
+	return true;
+}
+
+int tool_why(struct tool *t, int argc, char **argv)
+{
+	const char *since_text = NULL, *directory, *why = NULL;
+	struct search s = { .t = t, .last = &s.first };
+	const struct tool_option options[] = { { "since", &since_text, NULL, NULL }, { "json", NULL, &s.json, NULL },
+		{ NULL, NULL, NULL, NULL } };
+	int words = tool_arguments(t, argc, argv, options);
+	nanoseconds since;
+	struct stat st;
+
+	if (words < 0)
+		return EX_USAGE;
+	if (words != 1 || argv[0][0] == '\0')
+		return tool_misused(t, "one of a reference, a Message-ID, an address or an IP address is wanted");
+	if (!tool_since(t, since_text, &since))
+		return EX_USAGE;
+	directory = tool_state(t, "journal");
+	if (!directory)
+		return EX_CONFIG;
+	if (stat(directory, &st) != 0)
+		return tool_fail(EX_NOINPUT, "%s: %s", directory, strerror(errno));
+	if (!search_all(&s, directory, slice_of(argv[0]), since, &why))
+		return tool_fail(EX_IOERR, "%s: %s", directory, why);
+	if (s.count == 0)
+		return tool_fail(1, "%s: no record in %s%s%s", tool_safe(t, slice_of(argv[0])), directory,
+			since_text ? " of the last " : "", since_text ? since_text : "");
+	return 0;
 }
