@@ -38,6 +38,9 @@ struct shared {
 
 /* Makes it. Returns the descriptor, -1 on failure. */
 int shared_create(void);
+/* The cell of a slot in STATE-DIR/references, which outlives master and workers (struct edge.references); NULL: it cannot
+ * be used, and the worker counts for itself. */
+uint64_t *shared_references(const char *state_dir, unsigned slot);
 /* Maps what a descriptor holds; NULL if it is not ours or of another layout. */
 struct shared *shared_map(int fd);
 

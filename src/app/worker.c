@@ -245,6 +245,7 @@ static void open_services(struct config *c)
 	e->generation = worker.shared->slots[worker.slot].generation;
 	e->worker_alive = worker_alive;
 	e->counters = worker.shared->slots[worker.slot].counters;
+	e->references = shared_references(c->state_dir, worker.slot);
 	e->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	ring_init(&e->all);
 	open_state(c);
@@ -283,8 +284,14 @@ static void quiesce(enum worker_state state)
 	worker.quiesced = true;
 	worker.shared->slots[worker.slot].state = (int)state;
 	close_doors();
-	if (control_acceptor.on_accept)
+	if (control_acceptor.on_accept) {
+		int fd = control_acceptor.watch.fd;
+
+		/* A new master takes the path when nobody listens at it any more. */
 		acceptor_stop(&control_acceptor);
+		control_acceptor.on_accept = NULL;
+		close(fd);
+	}
 }
 
 static void drain(void)

@@ -47,19 +47,31 @@ const char *edge_counter_text(enum edge_counter c)
 
 #define REF_EPOCH INT64_C(1767225600)	/* 2026-01-01: 30 bits of seconds reach 2060 */
 
-void edge_reference(struct edge *e, char out[11])
+#define REF_AHEAD (UINT64_C(600) << 20)	/* a last one further ahead than ten minutes was made by a wrong clock */
+
+/* The one behind the last: the counter may run over into the next second, never back. */
+static uint64_t next_reference(uint64_t last, unsigned slot)
 {
 	uint64_t second = (uint64_t)(clock_wall_seconds() - REF_EPOCH) & 0x3fffffff;
-	uint64_t value = second << 20 | (uint64_t)(e->slot & 63) << 14;
+	uint64_t first = second << 20 | (uint64_t)(slot & 63) << 14;
+
+	if (last < first || last > first + REF_AHEAD)
+		return first;
+	if ((last & 0x3fff) == 0x3fff)
+		return ((last >> 20) + 1) << 20 | (uint64_t)(slot & 63) << 14;
+	return last + 1;
+}
+
+void edge_reference(struct edge *e, char out[11])
+{
+	uint64_t *cell = e->references ? e->references : &e->own_references;
+	uint64_t last = __atomic_load_n(cell, __ATOMIC_RELAXED), value;
 	struct arena scratch = ARENA_INIT;
 	struct str text = STR_IN(&scratch);
 
-	/* The counter may run over into the next second, never back. */
-	if (value <= e->ref_last)
-		value = (e->ref_last & 0x3fff) == 0x3fff ?
-			((e->ref_last >> 20) + 1) << 20 | (uint64_t)(e->slot & 63) << 14 :
-			e->ref_last + 1;
-	e->ref_last = value;
+	do
+		value = next_reference(last, e->slot);
+	while (!__atomic_compare_exchange_n(cell, &last, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	str_base32(&text, value, 10);
 	memcpy(out, text.p, 10);
 	out[10] = '\0';

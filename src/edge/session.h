@@ -69,7 +69,10 @@ struct edge {
 	const EVP_MD *sha256;		/* fetched once: a fetch per message costs more than the hash */
 	unsigned offers;		/* enum mail_offer, as of offers_at */
 	nanoseconds offers_at;
-	uint64_t ref_last;
+	/* The last reference given out in this slot, by whatever process; NULL: by this one. A worker that takes a dead one's
+	 * place within the same second must not begin anew, nor one beside another master's that still drains. */
+	uint64_t *references;
+	uint64_t own_references;
 };
 
 static inline void edge_count(struct edge *e, enum edge_counter c, int64_t n)
