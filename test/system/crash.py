@@ -88,8 +88,8 @@ class SinkSession(threading.Thread):
         entry = " ".join([message_id(b"".join(lines)), *self.recipients])
         os.write(self.log, entry.encode() + b"\n")
         # Between the two a kill leaves a message that is here and was not acknowledged.
-        if random.random() < 0.1:
-            time.sleep(random.random() * 0.02)
+        if random.random() < 0.5:
+            time.sleep(random.random() * 0.08)
         self.say(b"250 2.0.0 queued")
 
     def obey(self, line):
