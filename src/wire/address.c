@@ -416,20 +416,14 @@ static bool is_like_batv_tag(struct slice s)
  * like one. */
 static bool unwrap_prvs(struct slice local, struct unwrapped *u)
 {
-	struct slice rest = slice_from(local, 5), swapped = SLICE_NULL, core = SLICE_NULL, before, after;
-	ptrdiff_t first = slice_find(rest, '='), last = slice_rfind(rest, '/');
-	bool front, back;
+	struct slice rest = slice_from(local, 5), after = rest, before = slice_split(&after, '=');
+	ptrdiff_t slash = slice_rfind(rest, '/'), equals = slice_rfind(rest, '=');
+	ptrdiff_t last = slash > equals ? slash : equals;
+	struct slice core = slice_head(rest, last > 0 ? (size_t)last : 0);
+	struct slice swapped = slice_from(rest, core.n + 1);
+	bool front = is_batv_tag(before) && after.n > 0;
+	bool back = !front && is_batv_tag(swapped) && core.n > 0;
 
-	if (last < slice_rfind(rest, '='))
-		last = slice_rfind(rest, '=');
-	if (last < 0)
-		return false;
-	core = slice_head(rest, (size_t)last);
-	swapped = slice_from(rest, (size_t)last + 1);
-	before = first >= 0 ? slice_head(rest, (size_t)first) : SLICE_NULL;
-	after = first >= 0 ? slice_from(rest, (size_t)first + 1) : SLICE_NULL;
-	front = is_batv_tag(before) && after.n > 0;
-	back = !front && is_batv_tag(swapped) && core.n > 0;
 	if (!front && !back) {
 		front = is_like_batv_tag(before) && after.n > 0;
 		back = !front && is_like_batv_tag(swapped) && core.n > 0;
