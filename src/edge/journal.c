@@ -40,6 +40,19 @@ struct journal {
 	bool failing;
 };
 
+/* Has the stem been used, and its segment packed meanwhile? To be asked after the file was made: packing
+ * removes the plain form last. */
+static bool stem_was_used(const char *stem)
+{
+	char path[600];
+
+	snprintf(path, sizeof(path), "%s.jsonl.gz", stem);
+	if (access(path, F_OK) == 0)
+		return true;
+	snprintf(path, sizeof(path), "%s.faded.jsonl.gz", stem);
+	return access(path, F_OK) == 0;
+}
+
 static bool begin_segment(struct journal *j)
 {
 	time_t now = clock_wall_seconds();
@@ -52,8 +65,13 @@ static bool begin_segment(struct journal *j)
 		snprintf(j->path, sizeof(j->path), "%s/%s-%03d.%u", j->conf.directory, stamp, n, j->conf.slot);
 		snprintf(path, sizeof(path), "%s.jsonl", j->path);
 		j->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0640);
-		if (j->fd >= 0 || errno != EEXIST)
+		if (j->fd >= 0 ? !stem_was_used(j->path) : errno != EEXIST)
 			break;
+		if (j->fd >= 0) {
+			unlink(path);
+			close(j->fd);
+			j->fd = -1;
+		}
 	}
 	if (j->fd < 0)
 		return false;
@@ -77,6 +95,7 @@ struct journal *journal_open(struct arena *a, const struct journal_conf *conf, c
 		return NULL;
 	j->conf = *conf;
 	j->fd = j->index_fd = -1;
+	j->next_age = deadline_in(AGE_INTERVAL);
 	if (begin_segment(j))
 		return j;
 	*why = arena_printf(a, "%s: %s", conf->directory, strerror(errno));

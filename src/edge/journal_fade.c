@@ -190,15 +190,15 @@ static void fade_word(struct fade *f, struct slice word)
 		return;
 	if (slice_starts_nocase(word, SLICE("IPv6:")) && journal_fade_ip(f->out, slice_from(word, 5)))
 		return;
-	if (quad > 0 && quad < word.n && word.p[quad] == '.') {		/* reversed, in a zone: the host comes first */
+	if (nibbles >= 16) {						/* reversed, in a zone: the host comes first */
+		str_addc(f->out, '*');
+		str_add(f->out, slice_from(word, 2 * nibbles - 1));
+	} else if (quad > 0 && quad < word.n && word.p[quad] == '.') {
 		str_addc(f->out, '*');
 		str_add(f->out, slice_from(word, (size_t)slice_find(word, '.')));
 	} else if (quad > 0) {						/* with a port */
 		journal_fade_ip(f->out, slice_head(word, quad));
 		str_add(f->out, slice_from(word, quad));
-	} else if (nibbles >= 16) {
-		str_addc(f->out, '*');
-		str_add(f->out, slice_from(word, 2 * nibbles - 1));
 	} else if (slice_find(word, '.') >= 0 && (digit_groups(word) >= 4 ||
 			slice_eq_nocase(word, f->name) || slice_eq_nocase(word, f->helo))) {
 		fade_name(f->out, word);
