@@ -237,15 +237,20 @@ def message(subject="A test", sender="sender@client.example.net", to="alice@exam
     return head.encode() + extra + b"\r\n" + body
 
 
-def proxy_v1(source, destination="198.51.100.25", source_port=54321, destination_port=25):
+PROXIED_TO = {False: "198.51.100.25", True: "2001:db8::25"}
+
+
+def proxy_v1(source, destination=None, source_port=54321, destination_port=25):
     """A PROXY protocol version 1 line."""
     family = "TCP6" if ":" in source else "TCP4"
+    destination = destination or PROXIED_TO[":" in source]
     return f"PROXY {family} {source} {destination} {source_port} {destination_port}\r\n".encode()
 
 
-def proxy_v2(source, destination="198.51.100.25", source_port=54321, destination_port=25, command=1, tlvs=b""):
+def proxy_v2(source, destination=None, source_port=54321, destination_port=25, command=1, tlvs=b""):
     """A PROXY protocol version 2 header; command 0: LOCAL."""
     six = ":" in source
+    destination = destination or PROXIED_TO[six]
     family = socket.AF_INET6 if six else socket.AF_INET
     addresses = (socket.inet_pton(family, source) + socket.inet_pton(family, destination)
                  + struct.pack("!HH", source_port, destination_port))

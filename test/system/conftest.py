@@ -1,6 +1,7 @@
 """Fixtures of the system tests; and the peers' logs in the report of a test that failed."""
 
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -36,6 +37,15 @@ def certificate():
     """(certificate, key) files for mx.spurn.test."""
     directory = tempfile.mkdtemp(prefix="spurn-certificate-")
     yield make_certificate(directory, "mx.spurn.test")
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def public_dir():
+    """A directory that servers which have dropped root can read: pytest's own tmp_path is root's alone."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="spurn-files-"))
+    directory.chmod(0o755)
+    yield directory
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -15,6 +15,7 @@ The moments: CONNECT, every verb, BODY (the first octets of a message have come)
 """
 
 import collections
+import re
 import socket
 import ssl
 import struct
@@ -181,6 +182,7 @@ class FakeSession:
         self.buffer = b""
         self.open = True
         self.helo, self.xforward, self.secure = "", {}, False
+        self.about_to_say = None
         self.reset()
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -263,12 +265,15 @@ class FakeSession:
 
     def say(self, reply, bytewise=False):
         octets = reply if isinstance(reply, bytes) else reply_lines(reply)
+        about_to_say, self.about_to_say = self.about_to_say, None
+        if about_to_say is not None:
+            about_to_say(reply_code(octets))
         if bytewise:
             for i in range(len(octets)):
                 self.socket.sendall(octets[i:i + 1])
         else:
             self.socket.sendall(octets)
-        return int(octets[:3]) if octets[:3].isdigit() else 0
+        return reply_code(octets)
 
     # -- commands
 
@@ -391,20 +396,30 @@ class FakeSession:
                     dict(self.xforward), self.helo, self.secure)
 
     def end_of_data(self, mail):
+        """Says what is to be said. What is answered 2xx is among the messages before the client can know."""
         self.backend.received.append(mail)
         recipients = mail.recipients if self.backend.lmtp else mail.recipients[:1]
         stored = []
-        for recipient in recipients:
+        for number, recipient in enumerate(recipients, 1):
             act, keep = self.backend.act_for("DOT")
             act = self.backend.after_dot.get(recipient, act)
             if keep:
                 self.backend.messages.append(mail)
-            code = self.play("250 2.0.0 Ok stored" if act is None else act, recipient)
-            if code // 100 == 2 and not keep:
-                stored += [recipient] if self.backend.lmtp else mail.recipients
-        if stored:
-            self.backend.messages.append(mail._replace(recipients=stored))
+
+            def about_to_say(code, recipient=recipient, keep=keep, last=number == len(recipients)):
+                if code // 100 == 2 and not keep:
+                    stored.extend([recipient] if self.backend.lmtp else mail.recipients)
+                if last and stored:
+                    self.backend.messages.append(mail._replace(recipients=stored))
+            self.about_to_say = about_to_say
+            self.play("250 2.0.0 Ok stored" if act is None else act, recipient)
         self.reset()
+
+
+def reply_code(octets):
+    """The code of a well-formed reply; 0 for anything else, which promises nothing."""
+    match = re.fullmatch(rb"(?:([2-5]\d\d)-[^\r\n]*\r\n)*([2-5]\d\d)(?: [^\r\n]{0,2000})?\r\n", octets)
+    return int(match.group(2)) if match and match.group(1) in (None, match.group(2)) else 0
 
 
 def reply_lines(text):
@@ -425,6 +440,8 @@ def address_of(argument):
 SERVFAIL = "SERVFAIL"
 REFUSED = "REFUSED"
 DROP = "DROP"
+
+PUBLIC = "11.22.33.44"  # an address that no registry calls special: documentation addresses are no mail hosts
 
 
 class DnsServer(Peer):
@@ -477,7 +494,7 @@ class DnsServer(Peer):
     def cname(self, name, target):
         return self.add(name, "CNAME", dnslib.CNAME(target))
 
-    def mail_domain(self, name, address="198.51.100.10"):
+    def mail_domain(self, name, address=PUBLIC):
         """A domain that can send mail: MX and its address."""
         return self.mx(name, f"mail.{name}").a(f"mail.{name}", address)
 

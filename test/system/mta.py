@@ -15,6 +15,7 @@ import shutil
 import smtplib
 import subprocess
 import tempfile
+import time
 
 from process import (Child, Missing, PEER_ROOTS, Peer, SLOW, free_port, maildir_messages,
                      read_text, run, wait_until)
@@ -107,6 +108,31 @@ class Mta(Peer):
         logs = super().logs()
         logs["log"] = self.log()
         return logs
+
+
+class ClientMta:
+    """What clients with a queue have in common; they come with queue(), flush() and bounces()."""
+
+    def until(self, condition, timeout=30.0, what="what was waited for"):
+        """wait_until() with the queue flushed now and then: a queue manager may let a message lie a while."""
+        flushed = time.monotonic()
+
+        def check():
+            nonlocal flushed
+            if time.monotonic() - flushed > 3:
+                self.flush()
+                flushed = time.monotonic()
+            return condition()
+        return wait_until(check, timeout, what)
+
+    def wait_bounce(self, timeout=30.0):
+        """Waits for the first bounce and returns it."""
+        self.until(self.bounces, timeout, f"a bounce written by {self.name}")
+        return self.bounces()[0]
+
+    def wait_empty(self, timeout=30.0):
+        """Waits until everything has been delivered or bounced."""
+        self.until(lambda: not self.queue(), timeout, f"an empty queue of {self.name}")
 
 
 def submit(port, sender, recipients, message):
@@ -224,7 +250,6 @@ class Postfix(Mta):
         self.mkdir("queue/public", owner, 0o2710, group)
         for name, text in (("main.cf", self.main_cf()), ("master.cf", POSTFIX_MASTER.format(port=self.port))):
             os.utime(self.write(name, text), (0, 0))  # Postfix waits until a fresh file is a second old
-        self.write("log/main.log", "")
         self.child = Child(self.command("/usr/lib/postfix/sbin/master", "-c", self.inside()),
                            self.path("output"), env={"MAIL_CONFIG": self.inside(), "PATH": PATH})
         self.await_listening(("127.0.0.1", self.port))
@@ -264,7 +289,7 @@ class PostfixBackend(Postfix):
         return f"inline:{{{entries}}}"
 
 
-class PostfixClient(Postfix):
+class PostfixClient(ClientMta, Postfix):
     """Postfix as a sender's MTA: everything goes to 127.0.0.1:relay, bounces to a Maildir.
 
     Deferred mail is tried again after a second. Further keywords are main.cf settings.
@@ -300,10 +325,6 @@ class PostfixClient(Postfix):
     def flush(self):
         """Tries all deferred mail now."""
         self.postfix_command("/usr/sbin/postqueue", "-f")
-
-    def wait_empty(self, timeout=30.0):
-        """Waits until everything has been delivered or bounced."""
-        wait_until(lambda: not self.queue(), timeout, "an empty Postfix queue")
 
 
 # ---- Exim --------------------------------------------------------------------------------
@@ -443,7 +464,7 @@ class EximBackend(Exim):
         self.start_exim(conf, "".join(f"{user}: {user}\n" for user in self.users))
 
 
-class EximClient(Exim):
+class EximClient(ClientMta, Exim):
     """Exim as a sender's MTA: everything goes to 127.0.0.1:relay, bounces to a Maildir."""
 
     name = "exim-client"
@@ -471,24 +492,12 @@ class EximClient(Exim):
 
     def queue(self):
         """The ids of queued messages."""
-        return self.exim("-bpi").split() if self.has_bpi() else self.queue_ids()
-
-    def has_bpi(self):
-        return False
-
-    def queue_ids(self):
-        ids = []
-        for directory, _, names in os.walk(self.path("spool", "input")):
-            ids += [name[:-2] for name in names if name.endswith("-H")]
-        return ids
+        files = [name for _, _, names in os.walk(self.path("spool", "input")) for name in names]
+        return [name[:-2] for name in files if name.endswith("-H")]
 
     def flush(self):
         """Tries all queued mail now, frozen or not."""
         self.exim("-qff")
-
-    def wait_empty(self, timeout=30.0):
-        """Waits until everything has been delivered or bounced."""
-        wait_until(lambda: not self.queue(), timeout, "an empty Exim queue")
 
 
 # ---- OpenSMTPD ---------------------------------------------------------------------------

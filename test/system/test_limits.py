@@ -159,6 +159,9 @@ def test_trusted_clients_have_no_limits_of_their_own(limited):
 
 def test_many_idle_sessions_and_a_newcomer(limited):
     spurn = limited(max_sessions_per_client="0")
+    for c in [spurn.session() for _ in range(200)]:
+        c.close()  # what is allocated once, is
+    wait_until(lambda: len(spurn.journal()) == 200, 5, "the end of the first sessions")
     before = memory_of(spurn.workers()[0])
     idle = [spurn.session() for _ in range(800)]
     grown = memory_of(spurn.workers()[0]) - before
@@ -166,7 +169,7 @@ def test_many_idle_sessions_and_a_newcomer(limited):
     with spurn.session() as c:
         c.deliver(SENDER, [ALICE], message())
     assert time.monotonic() - began < 2
-    assert grown < 800 * 8, f"{grown / 800:.1f} KiB for each idle session"
+    assert grown < 800 * 4, f"{grown / 800:.1f} KiB for each idle session"
     for c in idle:
         c.close()
 
@@ -185,16 +188,17 @@ def test_command_line(limited):
 def test_endless_command_line(spurn):
     """A line that never ends: refused or cut off, and nothing is hoarded."""
     pid = spurn.workers()[0]
-    before = memory_of(pid)
-    with spurn.session() as c:
-        try:
-            for _ in range(400):
-                c.send(b"x" * 65536)
-            c.send(b"\r\n")
-            c.expect(500, 421)
-        except (Closed, OSError):
-            pass
-    assert memory_of(pid) - before < 8000
+    for megabytes in (5, 50):
+        with spurn.session() as c:
+            before = memory_of(pid)
+            try:
+                for _ in range(megabytes * 16):
+                    c.send(b"x" * 65536)
+                c.send(b"\r\n")
+                c.expect(500, 421)
+            except (Closed, OSError):
+                pass
+    assert memory_of(pid) - before < 2000, "ten times the octets took no more memory"
     with spurn.session() as c:
         c.command("NOOP", 250)
 
@@ -273,12 +277,15 @@ def test_endless_tiny_chunks_do_not_grow(spurn, backend):
     with spurn.session() as c:
         c.transaction(SENDER, [ALICE])
         before = memory_of(pid)
-        for _ in range(chunks // 100):
-            c.send(b"BDAT 1\r\nx" * 100)
-            codes = [c.reply().code for _ in range(100)]
-            if set(codes) != {250}:
-                assert set(codes) <= {250, 421, 452, 552}, set(codes)
-                break
+        codes = set()
+        try:
+            while codes <= {250} and chunks > 0:
+                c.send(b"BDAT 1\r\nx" * 100)
+                chunks -= 100
+                codes = {c.reply().code for _ in range(100)}
+        except (Closed, OSError):
+            pass  # it has hung up
+        assert codes <= {250, 421, 452, 552}, codes
         assert memory_of(pid) - before < 8000
     assert not backend.messages
 
@@ -311,13 +318,13 @@ def test_silence_between_commands(limited):
 
 def test_silence_within_the_message(limited, backend):
     spurn = limited(data_timeout="1s")
-    with spurn.session() as c:
+    with spurn.session(timeout=30) as c:
         c.transaction(SENDER, [ALICE])
         c.command("DATA", 354)
         c.send(b"Subject: half\r\n")
         began = time.monotonic()
         c.expect(421)
-        assert time.monotonic() - began < 20
+        assert 0.9 <= time.monotonic() - began < 10
         c.expect_closed()
     [record] = spurn.wait_records(1)
     assert record["reply"]["code"] == 421
@@ -325,10 +332,12 @@ def test_silence_within_the_message(limited, backend):
 
 
 def test_silence_within_a_chunk(limited, backend):
-    with limited(data_timeout="1s").session() as c:
+    with limited(data_timeout="1s").session(timeout=30) as c:
         c.transaction(SENDER, [ALICE])
         c.send(b"BDAT 1000 LAST\r\nhalf")
+        began = time.monotonic()
         c.expect(421)
+        assert 0.9 <= time.monotonic() - began < 10
         c.expect_closed()
     assert not backend.received
 

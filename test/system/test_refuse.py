@@ -68,10 +68,9 @@ def test_unknown_recipient_of_a_real_backend(dns, kind):
         assert ask_rcpt(spurn).code == 250
 
 
-def test_unknown_recipient_by_file_alone(backend, dns, tmp_path):
-    users = tmp_path / "users"
+def test_unknown_recipient_by_file_alone(backend, dns, public_dir):
+    users = public_dir / "users"
     users.write_text("# who is here\nalice@example.org\n@.dept.example.org\n")
-    tmp_path.chmod(0o755)
     with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
         assert_refused(spurn, ask_rcpt(spurn, recipient=NOBODY), 550, "5.1.1", "recipient")
         assert ask_rcpt(spurn, recipient="ALICE@Example.ORG").code == 250
@@ -297,7 +296,7 @@ def test_sender_domain_that_does_not_exist(backend, own_dns):
 
 
 def test_sender_domain_with_null_mx(backend, own_dns):
-    own_dns.null_mx("silent.example.com").a("silent.example.com", "198.51.100.3")
+    own_dns.null_mx("silent.example.com").a("silent.example.com", "11.22.33.45")
     with Spurn(backend.url, dns=own_dns) as spurn:
         assert_refused(spurn, ask_rcpt(spurn, sender="x@silent.example.com"), 550, "5.7.27", "sender-domain")
 
@@ -310,7 +309,7 @@ def test_sender_domain_whose_mail_hosts_cannot_be_reached(backend, own_dns, addr
 
 
 def test_sender_domain_without_mx_but_with_an_address(backend, own_dns):
-    own_dns.a("plain.example.com", "198.51.100.4").aaaa("six.example.com", "2600::25")
+    own_dns.a("plain.example.com", "11.22.33.46").aaaa("six.example.com", "2600::25")
     with Spurn(backend.url, dns=own_dns) as spurn:
         assert ask_rcpt(spurn, sender="x@plain.example.com").code == 250
         assert ask_rcpt(spurn, sender="x@six.example.com").code == 250
@@ -349,11 +348,10 @@ def test_postmaster_hears_of_a_missing_sender_domain_like_all(backend, own_dns):
 # ---- local lists -------------------------------------------------------------------------
 
 
-def test_denied_clients_and_senders(backend, dns, tmp_path):
-    denied, senders = tmp_path / "denied", tmp_path / "senders"
+def test_denied_clients_and_senders(backend, dns, public_dir):
+    denied, senders = public_dir / "denied", public_dir / "senders"
     denied.write_text("192.0.2.0/28\n2001:db8:bad::/48\n")
     senders.write_text("@spam.example.com\nworst@example.com\n")
-    tmp_path.chmod(0o755)
     lists = (f"clients {{ deny 198.51.100.0/24; deny file {denied}; allow 198.51.100.7; }}"
              f"senders {{ deny @.evil.example.com; deny file {senders}; }}")
     dns.mail_domain("spam.example.com").mail_domain("a.evil.example.com")

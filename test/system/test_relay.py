@@ -177,8 +177,7 @@ def test_real_client_through_spurn_to_real_backend(dns, client_kind, backend_nam
             assert delivered.endswith(text.replace(b"\r\n", b"\n"))
             assert b"by mx.spurn.test (Spurn)" in delivered
         client.send(SENDER, [NOBODY], message())
-        wait_until(client.bounces, 15, "the bounce that the client's own server writes")
-        bounce = client.bounces()[0]
+        bounce = client.wait_bounce()  # written by the client's own server
         assert b"550" in bounce and b"5.1.1" in bounce and re.search(rb"ref=[0-9A-Z]{10}", bounce)
         client.wait_empty()
         assert len(client.bounces()) == 1
@@ -569,10 +568,9 @@ def test_slow_backend_is_waited_for(spurn, backend):
 # ---- addresses ---------------------------------------------------------------------------
 
 
-def test_sub_address_is_looked_up_without_and_relayed_with_its_tag(backend, dns, tmp_path):
-    users = tmp_path / "users"
+def test_sub_address_is_looked_up_without_and_relayed_with_its_tag(backend, dns, public_dir):
+    users = public_dir / "users"
     users.write_text("alice@example.org\n")
-    tmp_path.chmod(0o755)
     recipients = f'recipients file {users}; sub-address "+";'
     with Spurn(backend.url, dns=dns, recipients=recipients) as spurn, spurn.session() as c:
         c.deliver(SENDER, ["Alice+News@EXAMPLE.org"], message())
@@ -581,10 +579,9 @@ def test_sub_address_is_looked_up_without_and_relayed_with_its_tag(backend, dns,
     assert [r.split("@")[0] for r in backend.wait_for(1)[0].recipients] == ["Alice+News"]
 
 
-def test_postmaster_always_exists(backend, dns, tmp_path):
-    users = tmp_path / "users"
+def test_postmaster_always_exists(backend, dns, public_dir):
+    users = public_dir / "users"
     users.write_text("alice@example.org\n")
-    tmp_path.chmod(0o755)
     with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn, spurn.session() as c:
         c.deliver("", ["Postmaster"], message())
         c.deliver("", ["postmaster@example.org"], message())
@@ -626,17 +623,17 @@ def test_real_client_sorts_a_mixed_outcome_out(dns, client_kind):
     with DovecotLmtp(full=["dave"]) as dovecot, Spurn(dovecot.url, dns=dns) as spurn:
         with client_kind(spurn.port) as client:
             client.send(SENDER, [ALICE, "dave@example.org", BOB], message())
-            wait_until(client.bounces, 25, "a bounce for the full mailbox")
+            assert b"552" in client.wait_bounce()
             client.wait_empty()
-            assert len(client.bounces()) == 1 and b"552" in client.bounces()[0]
+            assert len(client.bounces()) == 1
         assert len(dovecot.messages("alice")) == len(dovecot.messages("bob")) == 1
 
 
-def test_lmtp_over_unix_socket_with_replies_per_recipient(dns, tmp_path):
-    tmp_path.chmod(0o777)
-    path = str(tmp_path / "lmtp.sock")
+def test_lmtp_over_unix_socket_with_replies_per_recipient(dns, public_dir):
+    public_dir.chmod(0o777)
+    path = str(public_dir / "lmtp.sock")
     with FakeBackend(protocol="lmtp", path=path) as backend:
-        (tmp_path / "lmtp.sock").chmod(0o666)
+        (public_dir / "lmtp.sock").chmod(0o666)
         with Spurn(backend.url, dns=dns) as spurn, spurn.session() as c:
             c.deliver(SENDER, [ALICE, BOB], message())
         assert backend.wait_for(1)[0].recipients == [ALICE, BOB]
@@ -731,8 +728,8 @@ def test_real_client_reaches_both_backends(dns, client_kind):
                    "other.example.org": f"backend {two.url}; recipients callforward;"}
         with Spurn(domains=domains, dns=dns) as spurn, client_kind(spurn.port) as client:
             client.send(SENDER, [ALICE, "bob@other.example.org", CAROL], message())
-            wait_until(lambda: one.messages("alice") and one.messages("carol") and two.messages("bob"), 25,
-                       "the message at both backends")
+            client.until(lambda: one.messages("alice") and one.messages("carol") and two.messages("bob"), 25,
+                         "the message at both backends")
             client.wait_empty()
             assert [len(one.messages("alice")), len(one.messages("carol")), len(two.messages("bob"))] == [1, 1, 1]
             assert client.bounces() == []

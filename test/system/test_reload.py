@@ -107,10 +107,9 @@ def replace_file(path, text):
     os.rename(beside, path)
 
 
-def test_recipient_file_is_reloaded_within_two_seconds(backend, dns, tmp_path):
-    users = tmp_path / "users"
+def test_recipient_file_is_reloaded_within_two_seconds(backend, dns, public_dir):
+    users = public_dir / "users"
     users.write_text("".join(f"user{i}@example.org\n" for i in range(20)) + "alice@example.org\n")
-    tmp_path.chmod(0o755)
     with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
         assert (rcpt_code(spurn), rcpt_code(spurn, BOB)) == (250, 550)
         replace_file(users, users.read_text().replace("alice", "bob"))
@@ -119,10 +118,9 @@ def test_recipient_file_is_reloaded_within_two_seconds(backend, dns, tmp_path):
         assert time.monotonic() - began < 2.5
 
 
-def test_recipient_file_that_shrinks_suddenly_is_not_believed(backend, dns, tmp_path):
-    users = tmp_path / "users"
+def test_recipient_file_that_shrinks_suddenly_is_not_believed(backend, dns, public_dir):
+    users = public_dir / "users"
     users.write_text("".join(f"user{i}@example.org\n" for i in range(50)))
-    tmp_path.chmod(0o755)
     with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
         replace_file(users, "user0@example.org\n")
         wait_until(lambda: str(users) in spurn.stderr(), 5, "a word about the file")
@@ -132,20 +130,18 @@ def test_recipient_file_that_shrinks_suddenly_is_not_believed(backend, dns, tmp_
         assert rcpt_code(spurn, "user49@example.org") == 250
 
 
-def test_recipient_file_that_is_broken_or_gone_keeps_the_old_list(backend, dns, tmp_path):
-    users = tmp_path / "users"
+def test_recipient_file_that_is_broken_or_gone_keeps_the_old_list(backend, dns, public_dir):
+    users = public_dir / "users"
     users.write_text("alice@example.org\n")
-    tmp_path.chmod(0o755)
     with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
         users.unlink()
         wait_until(lambda: str(users) in spurn.stderr(), 5, "a word about the file")
         assert rcpt_code(spurn) == 250
 
 
-def test_client_file_is_reloaded(backend, dns, tmp_path):
-    denied = tmp_path / "denied"
+def test_client_file_is_reloaded(backend, dns, public_dir):
+    denied = public_dir / "denied"
     denied.write_text("203.0.113.0/24\n")
-    tmp_path.chmod(0o755)
     with Spurn(backend.url, dns=dns, top=f"clients {{ deny file {denied}; }}",
                listener={"proxy-from": "127.0.0.1"}) as spurn:
         assert rcpt_code(spurn, proxy=proxy_v1("192.0.2.1")) == 250
@@ -156,10 +152,9 @@ def test_client_file_is_reloaded(backend, dns, tmp_path):
 # ---- certificates ------------------------------------------------------------------------
 
 
-def test_renewed_certificate_is_used_without_a_reload(backend, dns, tmp_path):
-    tmp_path.chmod(0o755)
-    (tmp_path / "new").mkdir()
-    tls = make_certificate(str(tmp_path))
+def test_renewed_certificate_is_used_without_a_reload(backend, dns, public_dir):
+    (public_dir / "new").mkdir()
+    tls = make_certificate(str(public_dir))
     with Spurn(backend.url, dns=dns, tls=tls) as spurn:
         def served():
             with spurn.session() as c:
@@ -168,19 +163,20 @@ def test_renewed_certificate_is_used_without_a_reload(backend, dns, tmp_path):
         first = served()
         with spurn.session() as old:
             old.starttls()
-            for new, place in zip(reversed(make_certificate(str(tmp_path / "new"))), reversed(tls)):
+            for new, place in zip(reversed(make_certificate(str(public_dir / "new"))), reversed(tls)):
                 os.rename(new, place)
             wait_until(lambda: served() != first, 10, "the new certificate")
             old.command("EHLO client.example.net", 250)
             old.deliver(SENDER, [ALICE], message())
 
 
-def test_broken_certificate_keeps_the_old_one(backend, dns, tmp_path):
-    tmp_path.chmod(0o755)
-    tls = make_certificate(str(tmp_path))
+def test_broken_certificate_keeps_the_old_one(backend, dns, public_dir):
+    tls = make_certificate(str(public_dir))
     with Spurn(backend.url, dns=dns, tls=tls) as spurn:
+        with spurn.session() as c:
+            c.starttls()
         replace_file(tls[0], "no certificate at all\n")
-        time.sleep(2.5)
+        wait_until(lambda: tls[0] in spurn.stderr(), 5, "a word about the certificate")
         with spurn.session() as c:
             c.starttls()
             c.command("EHLO client.example.net", 250)
@@ -222,7 +218,7 @@ def test_stop_lets_a_message_in_hand_end(backend, dns):
 
 
 def test_bad_configuration_at_start(spurn):
-    path = spurn.write("bad.conf", "hostname mx.spurn.test;\nlistner inbound { }\nworkers -3;\ndomain example.org { }\n")
+    path = spurn.write("bad.conf", "user nobody; hostname mx.spurn.test;\nlistner inbound { }\nworkers -3;\ndomain example.org { }\n")
     done = subprocess.run([spurn.child.process.args[3], "-f", "-c", path], capture_output=True, timeout=20, check=False)
     said = done.stderr.decode()
     assert done.returncode != 0
