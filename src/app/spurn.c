@@ -44,6 +44,9 @@ static const struct command {
 	{ "recipient", tool_recipient, "show|probe|forget ADDRESS [-c FILE] [--json]",
 	  "tells what each source says about an address, asks the backend, or forgets what it said",
 	  "show asks what is known, probe also asks the backend now, forget drops the remembered answer.\n" },
+	{ "doctor", tool_doctor, "[-c FILE]",
+	  "check --live and the state of the running daemon: only what needs attention",
+	  "Exit status: 0 nothing wrong, 1 something is.\n" },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 

@@ -86,6 +86,9 @@ bool tool_become_user(struct tool *t, const char **why);
  * set, and it was said. */
 const char *tool_ask(struct tool *t, const char *request, int *status);
 
+/* What of the running daemon needs attention is printed. true: nothing does. */
+bool tool_attention(struct tool *t);
+
 /* ---- JSON ---- */
 
 /* NULL, and it was said. */
@@ -114,6 +117,7 @@ const char *tool_fate(const char *disposition);
 /* ---- commands: argv[0] is the command's name; the exit status is returned ---- */
 
 int tool_check(struct tool *t, int argc, char **argv);
+int tool_doctor(struct tool *t, int argc, char **argv);
 int tool_try(struct tool *t, int argc, char **argv);
 int tool_why(struct tool *t, int argc, char **argv);
 int tool_report(struct tool *t, int argc, char **argv);

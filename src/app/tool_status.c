@@ -79,6 +79,14 @@ static void attend_state(struct tool *t, struct tool_table *table, const json_t 
 		attend(t, table, "resolver", tool_text(t, json_object_get(s, "dns"), "last_error"));
 }
 
+static void attend_all(struct tool *t, struct tool_table *table, const json_t *s)
+{
+	attend_daemon(t, table, s);
+	attend_workers(t, table, s);
+	attend_backends(t, table, s);
+	attend_state(t, table, s);
+}
+
 /* ---- tables ---- */
 
 static void print_table(struct tool *t, const char *title, const struct tool_table *table)
@@ -189,10 +197,7 @@ static void print_status(struct tool *t, const json_t *s)
 	struct tool_table table = { 0 };
 
 	print_head(t, s);
-	attend_daemon(t, &table, s);
-	attend_workers(t, &table, s);
-	attend_backends(t, &table, s);
-	attend_state(t, &table, s);
+	attend_all(t, &table, s);
 	print_table(t, "needs attention", &table);
 	print_workers(t, s);
 	print_backends(t, s);
@@ -226,6 +231,21 @@ static void print_waits(struct tool *t, const char *answer)
 	tool_rows(t, &table);
 }
 
+bool tool_attention(struct tool *t)
+{
+	struct tool_table table = { 0 };
+	int status;
+	const char *answer = tool_ask(t, "status", &status);
+	json_t *s = answer ? tool_parse(answer, strlen(answer)) : NULL;
+
+	if (!s)
+		return false;
+	attend_all(t, &table, s);
+	tool_rows(t, &table);
+	json_decref(s);
+	return table.count == 0;
+}
+
 int tool_status(struct tool *t, int argc, char **argv)
 {
 	bool json = false, waits = false;
@@ -239,7 +259,7 @@ int tool_status(struct tool *t, int argc, char **argv)
 		return words < 0 ? EX_USAGE : tool_misused(t, "takes no word: %s", argv[0]);
 	answer = tool_ask(t, waits ? "waits" : "status", &status);
 	if (!answer)
-		return waits && status == EX_UNAVAILABLE ? status : status;
+		return status;
 	if (json) {
 		tool_print(t, "%s", answer);
 	} else if (waits) {
