@@ -282,12 +282,12 @@ struct slice header_message_id(struct arena *a, const struct header *h)
 	if (s.n == 0 || s.p[0] != '<')
 		return SLICE_NULL;
 	for (size_t i = 0; i < s.n && id.n < MESSAGE_ID_MAX; i++) {
-		char c = s.p[i];
-		if (is_wsp(c) || c == '\r' || c == '\n')
+		unsigned char c = (unsigned char)s.p[i];
+		if (is_wsp((char)c) || c == '\r' || c == '\n')
 			continue;
-		if ((c >= 0 && c < ' ') || c == 0x7f || (c == '<' && i > 0 && !quoted))
+		if (c < ' ' || c == 0x7f || (c == '<' && i > 0 && !quoted))
 			break;
-		str_addc(&id, c);
+		str_addc(&id, (char)c);
 		if (c == '"')
 			quoted = !quoted;
 		if (quoted && c == '\\' && i + 1 < s.n && s.p[i + 1] > ' ' && s.p[i + 1] < 0x7f)

@@ -43,8 +43,8 @@ void command_parse(struct command *out, struct slice line, const char **why)
 	out->word = slice_head(line, n);
 	out->argument = slice_trim(slice_from(line, n));
 	for (size_t i = 0; i < line.n; i++) {
-		char c = line.p[i];
-		if ((c >= 0 && c < ' ' && c != '\t') || c == 0x7f) {
+		unsigned char c = (unsigned char)line.p[i];
+		if ((c < ' ' && c != '\t') || c == 0x7f) {
 			*why = "control character in a command";
 			return;
 		}

@@ -80,7 +80,7 @@ static void check_message_id(struct slice id)
 		return;
 	BUG_ON(id.n < 3 || id.n > 998 || id.p[0] != '<' || id.p[id.n - 1] != '>');
 	for (size_t i = 0; i < id.n; i++)
-		BUG_ON((id.p[i] >= 0 && id.p[i] <= ' ') || id.p[i] == 0x7f);
+		BUG_ON((unsigned char)id.p[i] <= ' ' || id.p[i] == 0x7f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)

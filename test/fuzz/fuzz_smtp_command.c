@@ -18,7 +18,7 @@ static void check_slice(struct slice s)
 		return;
 	BUG_ON(s.p < line.p || s.p + s.n > line.p + line.n);
 	for (size_t i = 0; i < s.n; i++)
-		BUG_ON((s.p[i] >= 0 && s.p[i] < ' ' && s.p[i] != '\t') || s.p[i] == 0x7f);
+		BUG_ON(((unsigned char)s.p[i] < ' ' && s.p[i] != '\t') || s.p[i] == 0x7f);
 }
 
 static void check_refusal(enum reply_name reply, const char *why, const void *out, size_t size)
