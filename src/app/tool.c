@@ -294,9 +294,9 @@ bool tool_become_user(struct tool *t, const char **why)
 
 	if (geteuid() != 0)
 		return true;
+	if (access(t->config, R_OK) != 0)
+		return true;	/* whoever needs the file will say so */
 	user = tool_directive(t, "user");
-	if (!user)
-		return true;	/* said; whoever needs the file will end there */
 	if (!getpwnam(user)) {
 		*why = arena_printf(&t->arena, "user %s: no such user", user);
 		return false;
@@ -309,7 +309,7 @@ bool tool_become_user(struct tool *t, const char **why)
 json_t *tool_parse(const char *text, size_t n)
 {
 	json_error_t error;
-	json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+	json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 
 	if (!value)
 		tool_fail(EX_DATAERR, "not JSON: %s", error.text);

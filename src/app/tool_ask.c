@@ -57,6 +57,7 @@ static bool send_all(int fd, const char *bytes, size_t n)
 	return true;
 }
 
+/* An empty answer is one, too: a list without entries. */
 static bool receive_all(int fd, struct str *out, const char **why)
 {
 	ssize_t n;
@@ -66,8 +67,8 @@ static bool receive_all(int fd, struct str *out, const char **why)
 		if (n > 0)
 			out->n += (size_t)n;
 	} while ((n > 0 && out->n < ANSWER_MAX) || (n < 0 && errno == EINTR));
-	*why = n < 0 ? (errno == EAGAIN ? "no answer in time" : strerror(errno)) : "closed without an answer";
-	return n == 0 && out->n > 0;
+	*why = n > 0 ? "an answer without end" : errno == EAGAIN ? "no answer in time" : strerror(errno);
+	return n == 0;
 }
 
 /* {"error":"..."} as the only line. */

@@ -69,16 +69,24 @@ static void count_one(struct tally_run *run, int which, const char *name)
 	c->n++;
 }
 
-static void count_reply(struct tally_run *run, const json_t *reply, int64_t number)
+static const char *sentence_of(int64_t number)
+{
+	for (enum reply_name name = REPLY_NONE + 1; name < REPLY_COUNT; name++)
+		if (reply_definition(name)->number == number)
+			return reply_definition(name)->operator_text;
+	return "";
+}
+
+/* A recipient's refusal has no number in the record: its codes have to do. */
+static void count_reply(struct tally_run *run, const json_t *reply)
 {
 	const char *enhanced = text_of(reply, "enhanced");
-	int64_t code = tool_number(reply, "code");
+	long long code = tool_number(reply, "code"), number = tool_number(reply, "number");
 
 	if (code < 400)
 		return;
-	/* The text is cut where it names what differs from one refusal to the next. */
-	count_one(run, BY_REPLY, number ? arena_printf(&run->scratch, "%lld %s (reply %lld)", (long long)code, enhanced,
-		(long long)number) : arena_printf(&run->scratch, "%lld %s (at RCPT)", (long long)code, enhanced));
+	count_one(run, BY_REPLY, number ? arena_printf(&run->scratch, "%lld %s (reply %lld) %s", code, enhanced, number,
+		sentence_of(number)) : arena_printf(&run->scratch, "%lld %s (at RCPT)", code, enhanced));
 }
 
 static void count_findings(struct tally_run *run, const json_t *record, bool *would_refuse)
@@ -102,7 +110,7 @@ static void count_findings(struct tally_run *run, const json_t *record, bool *wo
 static bool count_record(void *arg, struct slice text)
 {
 	struct tally_run *run = arg;
-	json_t *record = json_loadb(text.p, text.n, 0, NULL);
+	json_t *record = json_loadb(text.p, text.n, JSON_ALLOW_NUL, NULL);
 	const char *disposition = text_of(record, "disposition");
 	const json_t *list = json_object_get(record, "rcpt"), *one;
 	bool would_refuse = false;
@@ -111,11 +119,11 @@ static bool count_record(void *arg, struct slice text)
 	if (!record)
 		return true;
 	run->records++;
-	count_one(run, BY_DISPOSITION, disposition);
+	count_one(run, BY_DISPOSITION, tool_fate(disposition));
 	json_array_foreach(list, i, one)
-		count_reply(run, one, 0);
+		count_reply(run, one);
 	if (json_object_get(record, "message") || !json_array_size(list))
-		count_reply(run, json_object_get(record, "reply"), tool_number(json_object_get(record, "reply"), "number"));
+		count_reply(run, json_object_get(record, "reply"));
 	count_findings(run, record, &would_refuse);
 	if (would_refuse)
 		count_one(run, WOULD_SENDERS, arena_printf(&run->scratch, "<%s>", text_of(record, "mail_from")));
@@ -206,7 +214,7 @@ int tool_report(struct tool *t, int argc, char **argv)
 		[BY_FINDING] = { .key = "findings", .title = "refusals and marks given, by check" },
 		[BY_WOULD] = { .key = "would", .title = "held back because the check only observes, by check" },
 		[WOULD_SENDERS] = { .key = "would_senders", .title = "senders that would be refused" },
-		[REJECTED_CLIENTS] = { .key = "rejected_clients", .title = "clients rejected" },
+		[REJECTED_CLIENTS] = { .key = "rejected_clients", .title = "clients refused" },
 	} };
 	const char *span = "7d", *directory;
 	bool json = false;

@@ -215,7 +215,7 @@ static int outcome_of(const struct play *p)
 
 static bool keep_record(void *arg, struct slice text)
 {
-	json_t *record = json_loadb(text.p, text.n, 0, NULL);
+	json_t *record = json_loadb(text.p, text.n, JSON_ALLOW_NUL, NULL);
 
 	if (record)
 		json_array_append_new(arg, record);
@@ -268,7 +268,7 @@ static void print_json(struct play *p, json_t *records, int status)
 	json_object_set(out, "reply", json_object_get(last, "reply"));
 	json_object_set(out, "dialogue", p->dialogue);
 	json_object_set(out, "records", records);
-	text = json_dumps(out, JSON_COMPACT);
+	text = json_dumps(out, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	tool_print(p->tool, "%s\n", text ? text : "{}");
 	free(text);
 	json_decref(out);
