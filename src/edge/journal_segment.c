@@ -164,11 +164,12 @@ static bool load_plain(struct journal_segment *s, uint64_t offset, size_t want)
 }
 
 /* Unpacks n octets, which are one member, into exactly `size`. */
-static bool unpack(const char *packed, size_t n, char *out, size_t size)
+static bool unpack(const char *packed, size_t n, unsigned char *out, size_t size)
 {
-	z_stream z = { .next_in = (Bytef *)(uintptr_t)packed, .avail_in = (uInt)n, .next_out = (Bytef *)out,
-		.avail_out = (uInt)size };
+	z_stream z = { .next_in = (Bytef *)(uintptr_t)packed, .avail_in = (uInt)n, .avail_out = (uInt)size };
 	bool ok;
+
+	z.next_out = out;
 
 	if (inflateInit2(&z, GZIP_WINDOW) != Z_OK)
 		return false;
@@ -189,7 +190,7 @@ static bool load_member(struct journal_segment *s, const struct journal_member *
 		return false;
 	packed = malloc(n + 1);
 	ok = packed && text_reserve(s, size + 1) && read_at(s->fd, packed, n, m->packed) == (ssize_t)n &&
-		unpack(packed, n, s->text, size);
+		unpack(packed, n, (unsigned char *)s->text, size);
 	free(packed);
 	if (!ok) {
 		errno = EBADMSG;
@@ -352,7 +353,9 @@ static bool open_form(struct journal_segment *s, const char *directory, const ch
 	char path[JOURNAL_PATH];
 	struct stat st;
 
-	*s = (struct journal_segment){ .packed = packed, .faded = faded };
+	memset(s, 0, sizeof(*s));
+	s->packed = packed;
+	s->faded = faded;
 	journal_file_path(path, directory, stem, faded ? ".faded.jsonl.gz" : packed ? ".jsonl.gz" : ".jsonl");
 	s->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (s->fd < 0)
@@ -394,6 +397,7 @@ void journal_segment_close(struct journal_segment *s)
 		munmap((void *)(uintptr_t)s->index, s->index_bytes);
 	free(s->members);
 	free(s->text);
-	*s = (struct journal_segment){ .fd = -1 };
+	memset(s, 0, sizeof(*s));
+	s->fd = -1;
 	errno = error;
 }
