@@ -20,13 +20,13 @@
 
 const struct option_block option_blocks[] = {
 	{ "", NULL, "Directives outside any block." },
-	{ "listener", "inbound | outbound", "Where Spurn listens. inbound takes mail from the Internet for the domains named; outbound takes mail of the site's own servers (allow names them) and relays it to next-hop." },
+	{ "listener", "inbound | outbound [NAME]", "Where Spurn listens. inbound takes mail from the Internet for the domains named; outbound takes mail of the site's own servers (allow names them) and relays it to next-hop. A second listener of the same kind needs a NAME; records show it." },
 	{ "resolver", NULL, "How names are looked up. Without this block Spurn recurses itself and needs no resolver on the machine." },
 	{ "clients", NULL, "Local lists of client addresses. The first of trust, allow, deny that names a client holds." },
 	{ "senders", NULL, "Local lists of sender addresses: user@domain, @domain, @.domain for its sub-domains, user@ for any domain." },
 	{ "dnsbl", "ZONE", "A DNS list. Its weight is added to a client's score; a negative weight makes it an allow list. Only answers inside the ranges given count. Each zone is tested at start and hourly as RFC 5782 section 5 says and switched off while it fails." },
 	{ "domain", "NAME", "A domain of this site: its backend and the sources that know its mailboxes." },
-	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain." },
+	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain or recipient. All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
 const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
@@ -37,7 +37,7 @@ const struct option options[] = {
 	{ "", "state-dir", OPTION_PATH, NULL, NONE, "/var/lib/spurn", "DIRECTORY", "Store, journal, spool files and the control socket.", SITE(state_dir) },
 	{ "", "user", OPTION_WORD, NULL, NONE, "spurn", "NAME", "Whom spurnd becomes when it is started as root, before it parses anything else.", SITE(user) },
 	{ "", "workers", OPTION_COUNT_NUMBER, NULL, 0, 64, "0", "N", "Worker processes; 0: one per core.", SITE(workers) },
-	{ "", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, "enforce", "MODE", "The mode of the whole site. observe records what would have been refused and refuses nothing by judgement; protocol and unknown recipients are refused in any mode.", SITE(mode) },
+	{ "", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, "enforce", "MODE", "The mode of the whole site. observe records what would have been refused and refuses nothing by judgement. Broken protocol, limits, and recipients that their backend refuses are refused in any mode.", SITE(mode) },
 	{ "", "help-url", OPTION_WORD, NULL, NONE, NULL, "URL", "Put into refusals, with the reference behind it.", SITE(help_url) },
 	{ "", "log", OPTION_CHOICE, "stderr|syslog", NONE, "stderr", "WHERE", "Where the operator's log goes when spurnd runs in the background; in the foreground it is standard error.", SITE(log_syslog) },
 	{ "", "dnsbl-threshold", OPTION_INTEGER, NULL, 1, 1000, "3", "SCORE", "A client is refused when the weights of the lists that name it reach this.", SITE(dnsbl.threshold) },
@@ -178,17 +178,66 @@ const struct option *option_find(const char *block, const char *name, const char
 
 /* ---- manuals ---- */
 
-/* mdoc takes a word at the start of a line for a macro and a backslash for an escape. */
+/*
+ * mdoc takes a dot or a quote at the start of a line for a macro and a backslash for an escape; it wants each
+ * sentence on a line of its own.
+ */
 static void put_text(const char *text)
 {
 	for (const char *p = text; *p; p++) {
+		if ((p == text || p[-1] == ' ') && (*p == '.' || *p == '\''))
+			fputs("\\&", stdout);
 		if (*p == '\\')
 			fputs("\\e", stdout);
 		else if (*p == '"')
 			fputs("\\(dq", stdout);
+		else if (*p == ' ' && p > text && p[-1] == '.' && p[1] >= 'A' && p[1] <= 'Z')
+			putchar('\n');
 		else
 			putchar(*p);
 	}
+}
+
+/* A number as it would be written in a configuration. */
+static void put_number(const struct option *o, int64_t value)
+{
+	static const struct { const char *unit; int64_t factor; } durations[] = {
+		{ "d", 86400 * NS_PER_SECOND }, { "h", 3600 * NS_PER_SECOND }, { "m", 60 * NS_PER_SECOND },
+		{ "s", NS_PER_SECOND }, { "ms", NS_PER_MS },
+	}, sizes[] = { { "T", INT64_C(1) << 40 }, { "G", 1 << 30 }, { "M", 1 << 20 }, { "k", 1 << 10 } };
+	bool time = o->type == OPTION_DURATION;
+	size_t count = time ? sizeof(durations) / sizeof(durations[0]) :
+		o->type == OPTION_SIZE ? sizeof(sizes) / sizeof(sizes[0]) : 0;
+
+	for (size_t i = 0; i < count && value > 0; i++) {
+		int64_t factor = time ? durations[i].factor : sizes[i].factor;
+
+		if (value % factor == 0) {
+			printf("%lld%s", (long long)(value / factor), time ? durations[i].unit : sizes[i].unit);
+			return;
+		}
+	}
+	printf("%lld%s", (long long)value, time && value == 0 ? "s" : "");
+}
+
+/* The ends of a range that are not just "any number" or "what a field holds". */
+static void write_range(const struct option *o)
+{
+	bool least = o->least > (o->type == OPTION_DURATION ? NS_PER_MS : 0), most = o->most != 0 &&
+		o->most < INT64_C(1) << 62 && o->most != UINT32_MAX;
+
+	if (o->least < 0)
+		least = true;
+	if (!least && !most)
+		return;
+	printf("%s", least && most ? "From " : least ? "At least " : "At most ");
+	if (least)
+		put_number(o, o->least);
+	if (least && most)
+		printf(" to ");
+	if (most)
+		put_number(o, o->most);
+	printf(".\n");
 }
 
 static void write_option(const struct option *o)
@@ -199,14 +248,18 @@ static void write_option(const struct option *o)
 		put_text(o->argument);
 		putchar('"');
 	}
-	printf("\n\\&");
+	putchar('\n');
 	put_text(o->help);
 	putchar('\n');
-	if (o->fallback) {
-		printf("Default:\n.Li \"");
-		put_text(o->fallback);
-		printf("\" .\n");
+	if (o->choices) {
+		printf("One of ");
+		for (const char *p = o->choices; *p; p++)
+			printf(*p == '|' ? ", " : "%c", *p);
+		printf(".\n");
 	}
+	write_range(o);
+	if (o->fallback)
+		printf("Default:\n.Ql %s .\n", o->fallback);
 }
 
 void option_write_manual(void)
@@ -235,9 +288,9 @@ void replies_write_manual(void)
 		const struct reply_definition *d = reply_definition(name);
 
 		printf(".It %u %s : %u%s%s\n", d->number, d->name, d->code, d->enhanced[0] ? " " : "", d->enhanced);
-		printf("\\&\\(dq");
+		printf("\\(dq");
 		put_text(d->text);
-		printf("\\(dq.\n");
+		printf("\\(dq\n.Pp\n");
 		put_text(d->operator_text);
 		putchar('\n');
 	}
