@@ -376,14 +376,25 @@ static char *describe_inheritance(struct arena *a)
 	return (char *)str_cstr(&out);
 }
 
-static void inherit_child(const char *text)
+/* The number up to `end`, or to the end of the text. */
+static bool take_number(struct slice *rest, char end, int *out)
 {
-	unsigned slot, seat;
-	int pid, channel;
+	uint64_t number;
 
-	if (sscanf(text, "%u:%d:%d:%u", &slot, &pid, &channel, &seat) != 4 || slot >= RATE_WORKERS)
+	if (!slice_number(slice_split(rest, end), INT32_MAX, &number))
+		return false;
+	*out = (int)number;
+	return true;
+}
+
+static void inherit_child(struct slice text)
+{
+	int slot, pid, channel, seat;
+
+	if (!take_number(&text, ':', &slot) || !take_number(&text, ':', &pid) || !take_number(&text, ':', &channel) ||
+	    !take_number(&text, ':', &seat) || slot >= RATE_WORKERS)
 		return;
-	m.children[slot] = (struct child){ .pid = pid, .channel = channel, .seat = seat, .leaving = true,
+	m.children[slot] = (struct child){ .pid = pid, .channel = channel, .seat = (unsigned)seat, .leaving = true,
 		.started = clock_now() };
 	if (m.shared->slots[slot].pid != pid) {		/* a new shared memory: it must know them, too */
 		m.shared->slots[slot].pid = pid;
@@ -391,50 +402,54 @@ static void inherit_child(const char *text)
 	}
 }
 
-static void inherit_socket(const char *text)
+static void inherit_socket(struct slice text)
 {
-	char address[128];
-	unsigned seat;
-	int fd;
+	char address[sizeof(m.sockets[0].text)];
+	int fd, seat;
 
-	if (sscanf(text, "%d:%u:%127s", &fd, &seat, address) == 3)
-		remember_socket(address, seat, fd);
+	if (!take_number(&text, ':', &fd) || !take_number(&text, ':', &seat) || text.n >= sizeof(address))
+		return;
+	snprintf(address, sizeof(address), "%.*s", SLICE_ARG(text));
+	remember_socket(address, (unsigned)seat, fd);
 }
 
-static void inherit_list(char *list, void (*one)(const char *))
+static void inherit_list(struct slice list, void (*one)(struct slice))
 {
-	for (char *save = NULL, *item = strtok_r(list, " ", &save); item; item = strtok_r(NULL, " ", &save))
+	struct slice item;
+
+	while ((item = slice_word(&list)).n > 0)
 		one(item);
+}
+
+static bool inherit_shared(void)
+{
+	m.shared = shared_map(m.shared_fd);
+	if (m.shared)
+		return true;
+	log_warning("upgrade: another layout of shared memory, rates begin anew");
+	m.shared_fd = shared_create();
+	m.shared = m.shared_fd >= 0 ? shared_map(m.shared_fd) : NULL;
+	return m.shared != NULL;
 }
 
 /* Takes over what the image before us left. false: there is nothing, this is a first start. */
 static bool inherit(void)
 {
-	char *text = getenv(INHERIT), *children, *sockets;
-	unsigned seats;
+	const char *given = getenv(INHERIT);
+	struct arena a = ARENA_INIT;
+	struct slice text = given ? slice_copy(&a, slice_of(given)) : SLICE_NULL;
+	struct slice numbers = slice_split(&text, ';'), children = slice_split(&text, ';');
+	int seats;
+	bool ok = take_number(&numbers, ' ', &m.shared_fd) && take_number(&numbers, ' ', &m.control_fd) &&
+		take_number(&numbers, ' ', &seats) && inherit_shared();
 
-	if (!text)
-		return false;
-	text = strdup(text);
 	unsetenv(INHERIT);
-	if (!text || sscanf(text, "%d %d %u", &m.shared_fd, &m.control_fd, &seats) != 3)
-		return false;
-	children = strchr(text, ';');
-	sockets = children ? strchr(children + 1, ';') : NULL;
-	m.shared = shared_map(m.shared_fd);
-	if (!sockets || !m.shared)
-		log_warning("upgrade: another layout of shared memory, rates begin anew");
-	if (!m.shared) {
-		m.shared_fd = shared_create();
-		m.shared = m.shared_fd >= 0 ? shared_map(m.shared_fd) : NULL;
+	if (ok) {
+		inherit_list(children, inherit_child);
+		inherit_list(text, inherit_socket);
 	}
-	if (sockets && m.shared) {
-		*sockets++ = '\0';
-		inherit_list(children + 1, inherit_child);
-		inherit_list(sockets, inherit_socket);
-	}
-	free(text);
-	return m.shared != NULL;
+	arena_drop(&a);
+	return ok;
 }
 
 /* The new binary must be able to read the configuration before it gets our place. */
@@ -591,7 +606,7 @@ int master_run(const struct master_options *o, struct config *c)
 	fill_seats();
 	log_info("started, %u workers", m.seats);
 	supervise(signals);
-	unlink(arena_printf(&c->arena, "%s/control", c->state_dir));
+	unlink(arena_printf(&m.config->arena, "%s/control", m.config->state_dir));	/* c may be gone since a reload */
 	log_info("stopped");
 	return 0;
 }
