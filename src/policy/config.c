@@ -447,7 +447,7 @@ static bool read_tls_word(struct loader *l, const struct word *w, struct backend
 	if (!slice_starts(w->text, SLICE("tls=")))
 		return false;
 	i = choice_index("none|opportunistic|verify", slice_from(w->text, 4));
-	if (i < 0)
+	if (i < 0 || i >= (int64_t)(sizeof(modes) / sizeof(modes[0])))
 		report_error(&l->report, w, "tls is verify, opportunistic or none");
 	else
 		b->tls = modes[i];
@@ -463,6 +463,7 @@ static void read_backend_urls(struct loader *l, const struct statement *st, stru
 	if (!has_arguments(l, st))
 		return;
 	b->tls = BACKEND_TLS_OPPORTUNISTIC;
+	b->host_count = 0;	/* a second directive is a mistake, already reported */
 	for (size_t i = 1; i < st->count; i++) {
 		if (read_tls_word(l, &st->words[i], b))
 			continue;
