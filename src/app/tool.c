@@ -203,7 +203,7 @@ static bool read_option(struct tool *t, int argc, char **argv, int *at, const st
 	value = value ? value : argv[++*at];
 	if (o->value)
 		*o->value = value;
-	else if (o->words->count < sizeof(o->words->word) / sizeof(o->words->word[0]))
+	else if (o->words && o->words->count < sizeof(o->words->word) / sizeof(o->words->word[0]))
 		o->words->word[o->words->count++] = value;
 	return true;
 }

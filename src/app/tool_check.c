@@ -234,6 +234,44 @@ static void warn_of_loops(struct examination *x)
 				}
 }
 
+/* "@domain" lets every local part in: then only the backend knows, as without a file. */
+static void warn_of_wildcards(struct examination *x, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char line[1024];
+
+	for (unsigned n = 1; f && fgets(line, sizeof(line), f); n++) {
+		struct slice entry = slice_trim(slice_of(line));
+
+		if (entry.n == 0 || entry.p[0] != '@')
+			continue;
+		exam_warning(x, "%s:%u: %s takes every recipient of the domain: unknown ones are refused by the "
+			"backend only, if at all", path, n, tool_safe(x->t, entry));
+		break;
+	}
+	if (f)
+		fclose(f);
+}
+
+static void warn_of_recipients(struct examination *x)
+{
+	const struct config *c = x->config;
+
+	for (size_t i = 0; i < c->domain_count; i++)
+		for (size_t k = 0; k < c->domains[i].recipients.source_count; k++)
+			if (c->domains[i].recipients.sources[k].file)
+				warn_of_wildcards(x, list_file_path(c->domains[i].recipients.sources[k].file));
+}
+
+/* A key that others can read is theirs, too. */
+static void warn_of_key(struct examination *x, const char *path)
+{
+	struct stat st;
+
+	if (path && stat(path, &st) == 0 && (st.st_mode & 0004))
+		exam_warning(x, "%s: everybody on this machine can read the key", path);
+}
+
 static void warn_of_site(struct examination *x)
 {
 	const struct config *c = x->config;
@@ -248,8 +286,11 @@ static void warn_of_site(struct examination *x)
 	warn_of_lists(x);
 	warn_of_clients(x);
 	warn_of_loops(x);
-	for (size_t i = 0; i < c->listener_count; i++)
+	warn_of_recipients(x);
+	for (size_t i = 0; i < c->listener_count; i++) {
 		warn_of_listener(x, &c->listeners[i]);
+		warn_of_key(x, c->listeners[i].tls_key);
+	}
 }
 
 /* ---- the commands ---- */
@@ -275,6 +316,25 @@ static bool load(struct examination *x)
 	return x->config != NULL;
 }
 
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static void tell_sum(struct examination *x)
+{
+	const struct config *c = x->config;
+	struct arena *a = &x->t->arena;
+	const char *warnings = x->warnings ? arena_printf(a, ", %u warning%s", x->warnings, plural(x->warnings)) : "";
+
+	if (x->errors)
+		exam_fine(x, "%s: %u mistake%s%s", x->t->config, x->errors, plural(x->errors), warnings);
+	else
+		exam_fine(x, "%s: ok, %zu listener%s, %zu domain%s, %zu backend%s, %zu DNS list%s%s", x->t->config,
+			c->listener_count, plural(c->listener_count), c->domain_count, plural(c->domain_count),
+			c->backend_count, plural(c->backend_count), c->dnsbl.zone_count, plural(c->dnsbl.zone_count), warnings);
+}
+
 static int examine(struct examination *x, bool live)
 {
 	if (!load(x))
@@ -286,8 +346,7 @@ static int examine(struct examination *x, bool live)
 	warn_of_site(x);
 	if (live)
 		tool_run_fiber("check", examine_live, x);
-	exam_fine(x, "%s: %s%s", x->t->config, x->errors ? "cannot be used like this" : "in order",
-		x->warnings ? arena_printf(&x->t->arena, ", %u warning%s", x->warnings, x->warnings > 1 ? "s" : "") : "");
+	tell_sum(x);
 	return x->errors > 0;
 }
 
