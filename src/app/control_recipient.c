@@ -132,10 +132,13 @@ static enum recipient_answer add_known(struct str *out, const struct subject *s)
 static ASYNC bool ask(struct smtp_client *c, struct arena *a, const struct subject *s, struct reply *out,
 	const char **why, deadline d)
 {
+	const struct envelope null_sender = { .reverse_path = { .null = true }, .smtputf8 = s->path.utf8 };
+	const struct recipient recipient = { .path = s->path, .for_backend = s->path.text };
 	struct reply mail;
 
-	smtp_client_queue(c, "MAIL FROM:<>%s", s->path.utf8 && (c->capabilities & CAP_SMTPUTF8) ? " SMTPUTF8" : "");
-	smtp_client_queue(c, "RCPT TO:<%.*s>", SLICE_ARG(s->path.text));
+	/* Not smtp_client_queue(): the pool would not know that there is a transaction to reset. */
+	smtp_client_queue_mail(c, &null_sender, 0);
+	smtp_client_queue_rcpt(c, &recipient);
 	if (!smtp_client_reply(c, a, &mail, why, "backend MAIL", d))
 		return false;
 	if (c->broken || !reply_is_positive(&mail)) {

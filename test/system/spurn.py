@@ -1,5 +1,6 @@
 """Spurn itself as a peer: build/spurnd in the foreground, with a configuration made by the test."""
 
+import gzip
 import json
 import os
 import re
@@ -156,11 +157,15 @@ class Spurn(Peer):
         directory = os.path.join(self.state, "journal")
         records = []
         names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-        for name in names:
-            if not name.endswith(".jsonl"):
-                continue
-            with open(os.path.join(directory, name), encoding="utf-8") as stream:
-                records += [json.loads(line) for line in stream if line.endswith("\n")]
+        for stem in sorted({re.sub(r"(\.faded)?\.jsonl(\.gz)?$", "", name) for name in names if ".jsonl" in name}):
+            # What a segment was before it was packed is gone only after the next form is there.
+            for opener, ending in ((open, ".jsonl"), (gzip.open, ".jsonl.gz"), (gzip.open, ".faded.jsonl.gz")):
+                try:
+                    with opener(os.path.join(directory, stem + ending), "rt", encoding="utf-8") as stream:
+                        records += [json.loads(line) for line in stream if line.endswith("\n")]
+                    break
+                except FileNotFoundError:
+                    continue
         return sorted(records, key=lambda record: record["time"])
 
     def wait_records(self, count, timeout=10.0):
