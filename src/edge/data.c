@@ -25,14 +25,23 @@ static void on_wire(void *arg, struct slice piece)
 		tx->discard = true;
 }
 
+/* A line that is no field began before it could be told: its beginning is body, too. */
+static void hash_lead(struct transaction *tx)
+{
+	if (tx->header.done && tx->header.body_lead.n > 0)
+		EVP_DigestUpdate(tx->body_hash, tx->header.body_lead.p, tx->header.body_lead.n);
+}
+
 static void on_content(void *arg, struct slice piece)
 {
 	struct transaction *tx = arg;
 
 	if (tx->discard)
 		return;
-	if (!tx->header.done)
+	if (!tx->header.done) {
 		piece = slice_from(piece, header_push(&tx->header, piece));
+		hash_lead(tx);
+	}
 	if (piece.n > 0)
 		EVP_DigestUpdate(tx->body_hash, piece.p, piece.n);
 }
@@ -151,7 +160,10 @@ static void learn_facts(struct transaction *tx)
 	const struct field *f;
 	unsigned length = 0;
 
-	header_finish(&tx->header);
+	if (!tx->header.done) {
+		header_finish(&tx->header);
+		hash_lead(tx);
+	}
 	m->id = header_message_id(&tx->arena, h);
 	if ((f = header_field(h, SLICE("Date"), 0)))
 		m->date = field_unfolded(&tx->arena, f);

@@ -73,7 +73,7 @@ const struct option options[] = {
 	{ "listener", "max-commands", OPTION_COUNT_NUMBER, NULL, 10, 65000, "10k", "N", "Commands of a session.", LISTENER(max_commands) },
 	{ "listener", "max-errors", OPTION_COUNT_NUMBER, NULL, 1, 10000, "20", "N", "Refused commands of a session.", LISTENER(max_errors) },
 	{ "listener", "max-transactions", OPTION_COUNT_NUMBER, NULL, 1, 65000, "1k", "N", "Transactions of a session.", LISTENER(max_transactions) },
-	{ "listener", "max-unknown-recipients", OPTION_COUNT_NUMBER, NULL, 1, 10000, "10", "N", "Unknown recipients of a client, over its sessions, before it is told 421; the score halves every ten minutes. From half of it on, the client is answered from the cache alone.", LISTENER(max_unknown_recipients) },
+	{ "listener", "max-unknown-recipients", OPTION_COUNT_NUMBER, NULL, 1, 1000000, "10", "N", "Unknown recipients of a client, over its sessions, before it is told 421; the score halves every ten minutes. From half of it on, the client is answered from the cache alone.", LISTENER(max_unknown_recipients) },
 	{ "listener", "line-limit", OPTION_SIZE, NULL, 512, 65536, "2k", "SIZE", "Longest command line.", LISTENER(line_limit) },
 	{ "listener", "command-timeout", OPTION_DURATION, NULL, NS_PER_SECOND, 3600 * NS_PER_SECOND, "5m", "DURATION", "Silence between commands (RFC 5321 section 4.5.3.2.7).", LISTENER(command_timeout) },
 	{ "listener", "data-timeout", OPTION_DURATION, NULL, NS_PER_SECOND, 3600 * NS_PER_SECOND, "3m", "DURATION", "Silence inside a message (RFC 5321 section 4.5.3.2.5).", LISTENER(data_timeout) },

@@ -18,7 +18,9 @@
 
 #include <idn2.h>
 
-#define LOCAL_MAX 64u	/* RFC 5321 section 4.5.3.1.1 */
+/* RFC 5321 section 4.5.3.1.1 says 64 octets. Return addresses of mailing lists and forwarders (VERP, SRS) pass that
+ * every day and no mail server minds: the length of the whole path is the limit that holds. */
+#define LOCAL_MAX 250u
 #define DOMAIN_MAX 255u	/* section 4.5.3.1.2 */
 #define PATH_MAX_TEXT 254u	/* section 4.5.3.1.3: 256 with the angle brackets */
 #define LABEL_MAX 63u	/* RFC 1035 section 2.3.4 */

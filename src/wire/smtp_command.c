@@ -273,14 +273,15 @@ static bool parameter_next(struct slice *rest, enum verb verb, unsigned offers, 
 /* ---- commands ---- */
 
 /* RFC 5321 section 3.3: spaces are not permitted on either side of the colon following FROM in the MAIL
- * command or TO in the RCPT command. *rest is moved to the path. */
+ * command or TO in the RCPT command. Behind it they are tolerated, since old devices send them and nothing
+ * becomes ambiguous. *rest is moved to the path. */
 static bool take_prefix(struct slice *rest, struct slice prefix, const char *syntax, struct refusal r)
 {
 	if (!slice_starts_nocase(*rest, prefix))
 		return refuse(r, REPLY_BAD_ARGUMENT, syntax);
 	*rest = slice_from(*rest, prefix.n);
-	if (rest->n > 0 && (rest->p[0] == ' ' || rest->p[0] == '\t'))
-		return refuse(r, REPLY_BAD_ARGUMENT, "no space behind the colon");
+	while (rest->n > 0 && (rest->p[0] == ' ' || rest->p[0] == '\t'))
+		*rest = slice_from(*rest, 1);
 	if (rest->n == 0 || rest->p[0] != '<')
 		return refuse(r, REPLY_BAD_ARGUMENT, syntax);
 	return true;

@@ -46,8 +46,8 @@ struct rcpt_command {
 /* What of these the server offered in its EHLO reply; a parameter not offered is an error. */
 enum mail_offer { OFFER_SIZE = 1, OFFER_8BITMIME = 2, OFFER_SMTPUTF8 = 4, OFFER_DSN = 8, OFFER_PRDR = 16 };
 
-/* argument: what stands behind MAIL, "FROM:<a@b> SIZE=..."; a space behind the colon and a path without angle
- * brackets are refused (RFC 5321 section 3.3). AUTH=<> is taken and dropped. *reply: the name of the reply to
+/* argument: what stands behind MAIL, "FROM:<a@b> SIZE=..."; a path without angle brackets is refused, a
+ * space behind the colon tolerated (RFC 5321 section 3.3). AUTH=<> is taken and dropped. *reply: the name of the reply to
  * give on failure (BAD_ARGUMENT, BAD_SENDER, BAD_PARAMETER), *why its detail. */
 bool mail_command_parse(struct mail_command *out, struct slice argument, unsigned offers,
 	enum reply_name *reply, const char **why);

@@ -103,9 +103,9 @@ static void test_limits(void **state)
 	char text[600], label[64] = "";
 
 	memset(label, 'b', 63);
-	fill(text, "<", 64, "@x>");
+	fill(text, "<", 250, "@x>");
 	assert_non_null(path(&a, text, false));
-	fill(text, "<", 65, "@x>");
+	fill(text, "<", 251, "@x>");
 	assert_null(path(&a, text, false));
 	fill(text, "<a@", 63, ">");
 	assert_non_null(path(&a, text, false));

@@ -114,7 +114,6 @@ static void test_mail_bad(void **state)
 		{ "FROM", REPLY_BAD_ARGUMENT },
 		{ "FROM:", REPLY_BAD_ARGUMENT },
 		{ "TO:<a@b>", REPLY_BAD_ARGUMENT },
-		{ "FROM: <a@b>", REPLY_BAD_ARGUMENT },
 		{ "FROM :<a@b>", REPLY_BAD_ARGUMENT },
 		{ "FROM:a@b", REPLY_BAD_ARGUMENT },
 		{ "FROM:<a@b>x", REPLY_BAD_ARGUMENT },
@@ -209,7 +208,6 @@ static void test_rcpt_bad(void **state)
 		enum reply_name reply;
 	} bad[] = {
 		{ "TO:<>", REPLY_BAD_RECIPIENT },
-		{ "TO: <a@b>", REPLY_BAD_ARGUMENT },
 		{ "TO:a@b", REPLY_BAD_ARGUMENT },
 		{ "FROM:<a@b>", REPLY_BAD_ARGUMENT },
 		{ "TO:<a>", REPLY_BAD_RECIPIENT },
