@@ -11,6 +11,7 @@
 #include "app/tool_check.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -59,6 +60,13 @@ void exam_fine(struct examination *x, const char *format, ...)
 
 /* ---- files ---- */
 
+static bool is_daemon_user(const struct examination *x)
+{
+	const struct passwd *user = getpwnam(x->config->user);
+
+	return user && user->pw_uid == geteuid();
+}
+
 static void examine_state_directory(struct examination *x)
 {
 	const char *path = x->config->state_dir;
@@ -71,8 +79,11 @@ static void examine_state_directory(struct examination *x)
 			x->config->user);
 	else if (!S_ISDIR(st.st_mode))
 		exam_error(x, "state-dir %s: not a directory", path);
-	else if (access(path, R_OK | W_OK | X_OK) != 0)
+	else if (access(path, R_OK | W_OK | X_OK) != 0 && is_daemon_user(x))
 		exam_error(x, "state-dir %s: %s (it must belong to user %s)", path, strerror(errno), x->config->user);
+	else if (!is_daemon_user(x))
+		exam_warning(x, "files are seen as you see them: whether user %s may read them, only root can tell",
+			x->config->user);
 	else if (st.st_mode & 0007)
 		exam_warning(x, "state-dir %s: others may enter it; addresses and keys are kept there", path);
 }
@@ -93,7 +104,7 @@ static void examine_certificates(struct examination *x)
 		if (!context)
 			exam_error(x, "listener %s: %s", l->name, why);
 		else if (why)
-			exam_warning(x, "listener %s: %s", l->name, why);
+			exam_warning(x, "listener %s: %s", l->name, strncmp(why, "warning: ", 9) == 0 ? why + 9 : why);
 		if (context)
 			tls_context_unref(context);
 	}
@@ -276,8 +287,6 @@ static void warn_of_site(struct examination *x)
 {
 	const struct config *c = x->config;
 
-	if (!strchr(c->hostname, '.') || strcmp(c->hostname, "localhost.localdomain") == 0)
-		exam_warning(x, "hostname %s: not a full name; others judge us by it", c->hostname);
 	if (c->mode == MODE_OBSERVE)
 		exam_warning(x, "mode observe: no check refuses anything");
 	else if (access(arena_printf(&x->t->arena, "%s/observe", c->state_dir), F_OK) == 0)
@@ -354,7 +363,7 @@ int tool_check(struct tool *t, int argc, char **argv)
 {
 	bool live = false;
 	const struct tool_option wanted[] = { { "live", NULL, &live, NULL }, { NULL, NULL, NULL, NULL } };
-	int words = tool_arguments(t, argc, argv, wanted);
+	int words = tool_arguments(t, argc, argv, wanted), status;
 	struct examination x = { .t = t };
 
 	if (words < 0)
@@ -363,7 +372,10 @@ int tool_check(struct tool *t, int argc, char **argv)
 		t->config = argv[0];
 	else if (words > 0)
 		return tool_misused(t, "%s: not expected", tool_safe(t, slice_of(argv[0])));
-	return examine(&x, live);
+	status = examine(&x, live);
+	if (x.config)
+		config_unref(x.config);
+	return status;
 }
 
 int tool_doctor(struct tool *t, int argc, char **argv)
@@ -382,5 +394,7 @@ int tool_doctor(struct tool *t, int argc, char **argv)
 		status = 1;
 	if (status == 0 && x.warnings == 0)
 		tool_print(t, "nothing needs attention\n");
+	if (x.config)
+		config_unref(x.config);
 	return status;
 }

@@ -4,13 +4,13 @@ import os
 
 import pytest
 
-from peers import BUILD, DnsServer, FakeBackend, Spurn
+from peers import BUILD, DnsServer, FakeBackend, Spurn, make_certificate
 from process import run
 
 MINIMAL = """\
-hostname mx.spurn.test;
+hostname {hostname};
 state-dir {state};
-user nobody;
+user {user};
 {top}
 listener inbound {{ address 127.0.0.1:2525; {listener} }}
 resolver {{ {resolver} }}
@@ -27,8 +27,8 @@ def checked(public_dir):
     state.chmod(0o750)
 
     def check(*options, **parts):
-        values = {"state": state, "top": "", "listener": "", "resolver": "recurse;", "backend": "smtp://127.0.0.1:9",
-                  "recipients": "recipients callforward;", **parts}
+        values = {"hostname": "mx.spurn.test", "user": "nobody", "state": state, "top": "", "listener": "", "resolver": "recurse;",
+                  "backend": "smtp://127.0.0.1:9", "recipients": "recipients callforward;", **parts}
         path = public_dir / "spurn.conf"
         path.write_text(MINIMAL.format(**values))
         return run([os.path.join(BUILD, "spurn"), "check", "-c", str(path), *options])
@@ -67,6 +67,43 @@ def test_files_that_are_not_there(checked, public_dir):
     users = public_dir / "users"
     users.write_text("alice@example.org\nnot an address\n")
     assert f"{users}:2: " in said(checked(recipients=f"recipients file {users};"), 1)
+
+
+def test_state_directory_and_key_are_seen_as_the_user_sees_them(checked, public_dir):
+    root_only = public_dir / "root"
+    root_only.mkdir(mode=0o700)
+    assert "must belong to user nobody" in said(checked(state=root_only), 1)
+    assert "too long for the control socket" in said(checked(state="/tmp/" + "x" * 100), 1)
+    assert "user no-such-user: " in said(checked(user="no-such-user"), 1)
+    certificate, key = make_certificate(str(public_dir), "mx.spurn.test")
+    os.chown(key, 0, 0)
+    os.chmod(key, 0o600)
+    assert key in said(checked(listener=f"tls-certificate {certificate}; tls-key {key};"), 1)
+
+
+def test_lists_and_zone_files(checked, public_dir):
+    users, zone_file = public_dir / "users", public_dir / "zone"
+    users.write_text("# nobody yet\n")
+    assert f"{users}: the list is empty" in said(checked(recipients=f"recipients file {users};"), 0)
+    zone_file.write_text("$ORIGIN example.\nbad line here\n")
+    assert f"{zone_file}:2" in said(checked(resolver=f"zone-file {zone_file};"), 1)
+
+
+@pytest.mark.parametrize("forward, public", [
+    ("8.8.8.8", True), ("1.1.1.1:53", True), ("[2620:fe::fe]:53", True),
+    ("127.0.0.1", False), ("8.8.8.80", False), ("192.0.2.53", False)])
+def test_dns_lists_through_a_public_resolver(checked, forward, public):
+    resolver = f"forward {forward};"
+    assert ("public resolver" in said(checked(top="dnsbl bl.test { weight 3; }", resolver=resolver), 0)) is public
+    assert "public resolver" not in said(checked(resolver=resolver), 0), "harmless without DNS lists"
+
+
+@pytest.mark.parametrize("top, listener, words", [
+    ("listener outbound { address 0.0.0.0:10025; next-hop smtp://127.0.0.1:9; allow 0.0.0.0/0; }", "", "open relay"),
+    ("", "proxy-from 0.0.0.0/0;", "may claim any address"),
+])
+def test_dangerous_settings_are_errors(checked, top, listener, words):
+    assert words in said(checked(top=top, listener=listener), 1)
 
 
 @pytest.mark.parametrize("parts, word", [
@@ -109,6 +146,37 @@ def zone():
         yield server
 
 
+@pytest.mark.parametrize("moment, act, status, words", [
+    ("RCPT", "450 4.2.0 greylisted", 0, "defers an unknown recipient"),
+    ("RCPT", "554 5.7.1 relaying denied", 0, "does not say 5.1.1"),
+    ("MAIL", "550 5.7.1 no bounces please", 1, "refuses the null sender"),
+    ("CONNECT", "554 go away", 1, "go away"),
+    ("EHLO", "250 fake.example.org\nSIZE 1000", 0, "takes 1000 octets at most"),
+])
+def test_live_backend(checked, zone, moment, act, status, words):
+    with FakeBackend() as backend:
+        backend.on(moment, act)
+        assert words in said(live(checked, zone, backend), status)
+        assert not backend.violations and not backend.seen("DATA")
+        assert all(command.argument.startswith("FROM:<>") for command in backend.seen("MAIL"))
+
+
+def test_live_certificate_and_reverse_name(checked, zone, public_dir):
+    certificate, key = make_certificate(str(public_dir), "mx.spurn.test")
+    listener = f"tls-certificate {certificate}; tls-key {key};"
+    with FakeBackend() as backend:
+        text = said(live(checked, zone, backend, listener=listener), 0)
+        assert "mx.spurn.test, 11.22.33.44 and back" in text and "expires in" in text and "is not for" not in text
+        zone.a("other.test", "11.2.3.6")
+        text = said(live(checked, zone, backend, listener=listener, hostname="other.test"), 0)
+        assert "is not for hostname other.test" in text and "reverse name of 11.2.3.6 is missing" in text
+        zone.ptr("11.2.3.6", "somebody.else.test")
+        text = said(live(checked, zone, backend, hostname="other.test"), 0)
+        assert "is somebody.else.test, not other.test" in text
+        zone.trouble("other.test", "SERVFAIL")
+        assert "resolver: hostname other.test: " in said(live(checked, zone, backend, hostname="other.test"), 1)
+
+
 def live(checked, zone, backend, **parts):
     return checked("--live", resolver=f'forward 127.0.0.1:{zone.port}; trust-anchor "";', backend=backend.url, **parts)
 
@@ -144,3 +212,14 @@ def test_doctor_is_silent_about_what_is_well(backend, zone, public_dir):
     with Spurn(backend.url, dns=zone) as spurn:
         done = spurn.tool("doctor")
         assert done.returncode == 0 and b"PIPELINING" not in done.stdout, done
+
+
+def test_doctor_says_what_is_not_well(spurn, backend, checked):
+    backend.on("RCPT", "550 5.1.1 no such user")
+    assert spurn.tool("observe", "on").returncode == 0
+    done = spurn.tool("doctor")
+    assert done.returncode == 1 and b"observe" in done.stdout, done
+    assert spurn.tool("observe", "off").returncode == 0
+    path = checked().args[3]
+    done = run([os.path.join(BUILD, "spurn"), "doctor", "-c", path])
+    assert done.returncode == 1 and b"spurnd does not run" in done.stderr, done
