@@ -216,12 +216,13 @@ static ASYNC void serve(void *arg)
 	struct slice line = SLICE_NULL;
 	deadline d = deadline_in(ANSWER_PATIENCE);
 
-	if (!peer_may(r->stream.watch.fd))
-		control_error(&out, "not permitted: root, the daemon's user and its group may ask");
-	else if (read_request(r, &line, deadline_in(REQUEST_PATIENCE)))
-		obey(&out, line, d);
-	else
+	/* Read first, whoever it is: closing over unread input would take the answer from the peer. */
+	if (!read_request(r, &line, deadline_in(REQUEST_PATIENCE)))
 		control_error(&out, "one request line of at most %d octets", REQUEST_MAX);
+	else if (!peer_may(r->stream.watch.fd))
+		control_error(&out, "not permitted: root, the daemon's user and its group may ask");
+	else
+		obey(&out, line, d);
 	stream_write(&r->stream, str_slice(&out));
 	stream_drain(&r->stream, "control answer", d);
 	stream_close(&r->stream);

@@ -25,6 +25,7 @@
 
 #define KEEP_UNWRITTEN (1024u * 1024u)
 #define AGE_INTERVAL (60 * NS_PER_SECOND)
+#define FIRST_AGE (5 * NS_PER_SECOND)	/* after the start, which has other work */
 #define SEGMENTS_OF_DETAIL 14	/* a day each, with the defaults */
 
 struct journal {
@@ -95,7 +96,7 @@ struct journal *journal_open(struct arena *a, const struct journal_conf *conf, c
 		return NULL;
 	j->conf = *conf;
 	j->fd = j->index_fd = -1;
-	j->next_age = deadline_in(AGE_INTERVAL);
+	j->next_age = deadline_in(FIRST_AGE);
 	if (begin_segment(j))
 		return j;
 	*why = arena_printf(a, "%s: %s", conf->directory, strerror(errno));

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 
@@ -230,6 +231,24 @@ def test_only_root_and_the_daemons_user_may_ask(spurn):
                "print(s.recv(65536).decode())")
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, timeout=30, check=False)
     assert "not permitted" in done.stdout, done.stderr
+
+
+def test_old_records_are_faded_by_the_worker_in_its_sandbox(spurn):
+    with spurn.session() as c:
+        c.deliver(SENDER, [ALICE], message())
+    spurn.wait_records(1)
+    spurn.kill()
+    journal = os.path.join(spurn.state, "journal")
+    for name in os.listdir(journal):
+        os.rename(os.path.join(journal, name), os.path.join(journal, time.strftime(
+            "%Y%m%dT%H%M%S", time.gmtime(time.time() - 20 * 86400)) + name[15:]))
+    spurn.restart()
+    wait_until(lambda: any(".faded.jsonl.gz" in name for name in os.listdir(journal)), 30, "the old segment packed")
+    record, = spurn.transactions()
+    assert record["mail_from"].startswith("hash:") and record["rcpt"][0]["address"].startswith("hash:")
+    assert record["client"]["ip"] == "127.0.0.0/24" and record["disposition"] == "accept"
+    assert "@" not in json.dumps(record)
+    assert stat.S_IMODE(os.stat(os.path.join(journal, "fade.key")).st_mode) == 0o600
 
 
 def test_a_dead_workers_records_are_kept(spurn):
