@@ -1,0 +1,214 @@
+/* Configurations: defaults, and every mistake with its place. */
+#include "unit.h"
+
+#include "policy/config.h"
+#include "policy/option.h"
+
+static struct arena arena;
+static struct str said;
+static unsigned messages;
+
+static void say(void *arg, const char *message)
+{
+	(void)arg;
+	messages++;
+	str_puts(&said, message);
+	str_puts(&said, "\n");
+}
+
+static struct config *parse(const char *text)
+{
+	said = STR_IN(&arena);
+	messages = 0;
+	return config_parse("conf", slice_of(text), say, NULL);
+}
+
+#define HEAD "hostname mx.example.org;\nlistener inbound { address 127.0.0.1:25; }\n"
+#define DOMAIN "domain example.org { backend smtp://127.0.0.1:26; recipients callforward; }\n"
+
+static struct config *parse_good(const char *text)
+{
+	struct config *c = parse(text);
+
+	if (!c)
+		fail_msg("%s", str_cstr(&said));
+	return c;
+}
+
+static void a_small_configuration_has_the_defaults_of_the_table(void **state)
+{
+	struct config *c = parse_good(HEAD DOMAIN);
+	const struct listener_conf *l = &c->listeners[0];
+	const struct domain_conf *d = config_domain(c, SLICE("example.org"));
+
+	assert_int_equal(messages, 0);
+	assert_string_equal(c->state_dir, "/var/lib/spurn");
+	assert_int_equal(c->mode, MODE_ENFORCE);
+	assert_int_equal(c->answer_budget, 480 * NS_PER_SECOND);
+	assert_int_equal(c->commit_retention, 72 * 3600 * NS_PER_SECOND);
+	assert_int_equal(c->dnsbl.threshold, 3);
+	assert_true(c->workers >= 1);
+	assert_true(c->dns.recurse);
+	assert_int_equal(l->greet_wait, 2 * NS_PER_SECOND);
+	assert_int_equal(l->max_sessions, 100000);
+	assert_int_equal(l->max_sessions_per_client, 50);
+	assert_int_equal(l->connection_rate.count, 1200);
+	assert_int_equal(l->size_limit, 50 << 20);
+	assert_int_equal(l->max_hops, 50);
+	assert_non_null(d);
+	assert_true(d->recipients.callforward);
+	assert_int_equal(d->recipients.negative_ttl, 600 * NS_PER_SECOND);
+	assert_int_equal(d->backend->max_connections, 50);
+	assert_int_equal(d->backend->tls, BACKEND_TLS_OPPORTUNISTIC);
+	assert_int_equal(c->check_mode[CHECK_RDNS], MODE_OBSERVE);
+	assert_int_equal(c->check_mode[CHECK_SENDER_DOMAIN], MODE_ENFORCE);
+	config_unref(c);
+}
+
+static void domains_of_one_backend_share_it(void **state)
+{
+	struct config *c = parse_good(HEAD DOMAIN
+		"domain EXAMPLE.net { backend smtp://127.0.0.1:26; recipients callforward; }\n"
+		"domain b\303\274cher.example { backend smtp://127.0.0.1:27; recipients callforward; }\n");
+	const struct domain_conf *one = config_domain(c, SLICE("example.org"));
+	const struct domain_conf *two = config_domain(c, SLICE("example.net"));
+	const struct domain_conf *three = config_domain(c, SLICE("xn--bcher-kva.example"));
+
+	assert_ptr_equal(one->backend, two->backend);
+	assert_non_null(three);
+	assert_ptr_not_equal(one->backend, three->backend);
+	assert_null(config_domain(c, SLICE("example.com")));
+	config_unref(c);
+}
+
+static void modes(void **state)
+{
+	struct config *c = parse_good(HEAD "mode observe;\ncheck helo { mode off; }\ncheck rdns { mode enforce; }\n"
+		"domain example.org { backend smtp://127.0.0.1:26; recipients callforward; check sender { mode off; } }\n");
+	const struct domain_conf *d = config_domain(c, SLICE("example.org"));
+
+	assert_int_equal(config_mode(c, d, CHECK_HELO, false), MODE_OFF);
+	assert_int_equal(config_mode(c, d, CHECK_RDNS, false), MODE_OBSERVE);
+	assert_int_equal(config_mode(c, d, CHECK_SENDER, false), MODE_OFF);
+	assert_int_equal(config_mode(c, NULL, CHECK_SENDER, false), MODE_OBSERVE);
+	config_unref(c);
+}
+
+/* ---- mistakes ---- */
+
+static const struct {
+	const char *text, *says;
+} mistakes[] = {
+	{ "hostnam mx;", "conf:3:1: error: unknown directive 'hostnam'; did you mean 'hostname'?" },
+	{ "listner inbound { }", "did you mean 'listener'?" },
+	{ "nothing like it;", "conf:3:1: error: unknown directive 'nothing'\n" },
+	{ "workers many;", "conf:3:9: error: workers: a number is wanted" },
+	{ "workers 65;", "conf:3:9: error: workers: too large" },
+	{ "workers 1 2;", "'workers' takes one value: N" },
+	{ "workers { }", "'workers' is a directive, not a block" },
+	{ "mode sometimes;", "conf:3:6: error: mode: off|observe|enforce" },
+	{ "answer-budget 10;", "a duration needs a unit" },
+	{ "answer-budget 1ms;", "answer-budget: too small" },
+	{ "help-url \"a b\";", "help-url" },
+	{ "hostname nodots;", "hostname 'nodots' is no full domain name" },
+	{ "listener sideways { address 127.0.0.1:1; }", "listener inbound|outbound [NAME] { ... }" },
+	{ "listener inbound two { }", "conf:3:1: error: listener without an address" },
+	{ "listener inbound { address 127.0.0.1:1; }", "a second listener 'inbound'" },
+	{ "listener inbound two { address localhost:25; }", "conf:3:32: error: localhost:25: " },
+	{ "listener inbound two { address 127.0.0.1:1; greet-wiat 1s; }",
+		"conf:3:45: error: unknown directive 'greet-wiat' in listener; did you mean 'greet-wait'?" },
+	{ "listener inbound two { address 127.0.0.1:1; tls-key /k; }", "tls-certificate and tls-key go together" },
+	{ "listener outbound { address 127.0.0.1:1; }", "outbound listener without next-hop" },
+	{ "listener outbound { address 127.0.0.1:1; next-hop smtp://127.0.0.1:9; }", "without allow" },
+	{ "listener inbound two { address 127.0.0.1:1; next-hop smtp://127.0.0.1:9; }", "next-hop belongs" },
+	{ "listener inbound two { address 127.0.0.1:1; proxy-from 10.0.0.0/33; }", "conf:3:56: error: 10.0.0.0/33: " },
+	{ "listener inbound two { address 127.0.0.1:1; connection-rate 5; }", "1200/1m" },
+	{ "clients { allow; }", "'allow' takes at least one value" },
+	{ "clients { deny file /nonexistent/list; }", "/nonexistent/list" },
+	{ "clients { deny file; }", "'file' takes one file name" },
+	{ "senders { deny a@@b; }", "conf:3:16: error: a@@b: " },
+	{ "resolver { recurse; forward 127.0.0.1; }", "recurse and forward exclude each other" },
+	{ "resolver { forward name; }", "name: an address, or ADDRESS:PORT, is wanted" },
+	{ "resolver { stub x; }", "stub takes a zone and an address" },
+	{ "dnsbl;", "dnsbl takes a zone and a block" },
+	{ "dnsbl a..b { }", "a zone is a domain name" },
+	{ "dnsbl a.b { key nothing; }", "key is client, sender-domain or helo" },
+	{ "dnsbl a.b { answers 127.0.0.300; }", "conf:3:21: error: 127.0.0.300: " },
+	{ "dnsbl a.b { weight 1001; }", "weight: too large" },
+	{ "domain example.org { backend smtp://127.0.0.1:1; recipients callforward; }",
+		"conf:4:8: error: domain example.org stands twice" },
+	{ "domain x.example { }", "domain x.example has no backend" },
+	{ "domain x.example { backend smtp://127.0.0.1:1; }", "domain x.example has no recipients directive" },
+	{ "domain x.example { backend smtp://a:1; backend smtp://b:1 smtp://c:1; recipients callforward; }",
+		"a second backend" },
+	{ "domain x.example { backend nonsense; recipients callforward; }", "conf:3:28: error: nonsense: a backend is" },
+	{ "domain x.example { backend smtp://a:1 lmtp://b:2; recipients callforward; }", "speak one protocol" },
+	{ "domain x.example { backend smtp://a:1 tls=maybe; recipients callforward; }", "tls is verify" },
+	{ "domain x.example { backend smtp://a:1; recipients ldap x; }", "recipients file FILE, or recipients callforward" },
+	{ "domain x.example { backend smtp://a:1; recipients file /nonexistent/users; }", "/nonexistent/users" },
+	{ "domain x.example { backend smtp://a:1; recipients callforward; shrink-guard 200; }", "0 to 100" },
+	{ "domain -x.example { backend smtp://a:1; recipients callforward; }", "is no domain name" },
+	{ "domain { }", "domain NAME { ... }" },
+	{ "check nothing { mode off; }", "conf:3:7: error: no such check" },
+	{ "check sender { mode maybe; }", "mode is one of off|observe|enforce" },
+	{ "check;", "check NAME { ... }" },
+	{ "store redis redis://x;", "store redis is not part of this version" },
+	{ "store file;", "store lmdb;" },
+	{ "workers 1", "'workers' is a directive, not a block; is a ';' missing behind it?" },
+	{ "include /nonexistent/file;", "/nonexistent/file: No such file or directory" },
+};
+
+static void every_mistake_is_said_with_its_place(void **state)
+{
+	for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+		const char *text = arena_printf(&arena, HEAD "%s\n" DOMAIN, mistakes[i].text);
+		struct config *c = parse(text);
+
+		if (c)
+			fail_msg("taken: %s", mistakes[i].text);
+		if (!strstr(str_cstr(&said), mistakes[i].says))
+			fail_msg("%s\nwanted: %s\nsaid: %s", mistakes[i].text, mistakes[i].says, str_cstr(&said));
+	}
+}
+
+static void all_mistakes_are_said_in_one_run(void **state)
+{
+	assert_null(parse("hostnam mx.example.org;\nworkers x;\nlistener inbound { adress 1.2.3.4:25; }\nmode on;\n"));
+	assert_non_null(strstr(str_cstr(&said), "conf:1:1: error: "));
+	assert_non_null(strstr(str_cstr(&said), "conf:2:9: error: "));
+	assert_non_null(strstr(str_cstr(&said), "conf:3:20: error: unknown directive 'adress' in listener; did you mean "
+		"'address'?\n    listener inbound { adress 1.2.3.4:25; }\n                       ^~~~~~\n"));
+	assert_non_null(strstr(str_cstr(&said), "conf:4:6: error: "));
+	assert_non_null(strstr(str_cstr(&said), "conf: error: hostname is missing"));
+}
+
+static void what_is_missing_is_said(void **state)
+{
+	assert_null(parse(""));
+	assert_non_null(strstr(str_cstr(&said), "conf: error: hostname is missing"));
+	assert_non_null(strstr(str_cstr(&said), "conf: error: no listener"));
+	assert_null(parse(HEAD));
+	assert_non_null(strstr(str_cstr(&said), "no domain: the inbound listener would refuse everybody"));
+}
+
+static void blocks_of_later_versions_are_warned_about(void **state)
+{
+	struct config *c = parse_good(HEAD DOMAIN "console { address 127.0.0.1:8025; }\ncheck dkim { mode enforce; }\n"
+		"scanner clamav { clamd unix:/x; }\n");
+
+	assert_int_equal(messages, 3);
+	assert_non_null(strstr(str_cstr(&said), "conf:4:1: warning: 'console' is not part of this version: ignored"));
+	assert_int_equal(c->check_mode[CHECK_DKIM], MODE_OFF);
+	config_unref(c);
+}
+
+static void a_file_that_is_not_there(void **state)
+{
+	said = STR_IN(&arena);
+	assert_null(config_load("/nonexistent/spurn.conf", say, NULL));
+	assert_string_equal(str_cstr(&said), "/nonexistent/spurn.conf: error: No such file or directory\n");
+}
+
+UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_one_backend_share_it), T(modes),
+	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
+	T(blocks_of_later_versions_are_warned_about), T(a_file_that_is_not_there))

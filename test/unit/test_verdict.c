@@ -1,0 +1,189 @@
+/* The verdict: each rule, in each mode, with each exemption. */
+#include "unit.h"
+
+#include "policy/verdict.h"
+
+static struct arena arena;
+static struct config conf;
+static struct domain_conf domain;
+static struct envelope envelope;
+static struct client_facts client;
+static struct recipient bob, role;
+
+static void begin(enum check_mode mode)
+{
+	conf = (struct config){ .mode = MODE_ENFORCE, .dnsbl.threshold = 3 };
+	for (int i = 0; i < CHECK_COUNT; i++)
+		conf.check_mode[i] = (uint8_t)mode;
+	domain = (struct domain_conf){ .name = "example.org" };
+	client = (struct client_facts){ .class = CLIENT_STRANGER };
+	envelope = (struct envelope){ .arena = &arena, .client = &client };
+	bob = (struct recipient){ .exempt = false };
+	role = (struct recipient){ .exempt = true };
+}
+
+static struct finding *found(enum check check, enum result result)
+{
+	return finding_add(&envelope.findings, &arena, check, result, "reason");
+}
+
+static struct verdict judge(const struct recipient *r, bool observe_all)
+{
+	return verdict_of_recipient(&conf, &domain, &envelope, r, observe_all);
+}
+
+static const struct {
+	enum check check;
+	enum result result;
+	enum disposition disposition;
+	enum reply_name reply;
+	bool reputation;
+} rules[] = {
+	{ CHECK_CLIENT, RESULT_DENIED, DISPOSITION_REJECT, REPLY_CLIENT_DENIED, true },
+	{ CHECK_DNSBL, RESULT_LISTED, DISPOSITION_REJECT, REPLY_CLIENT_LISTED, true },
+	{ CHECK_SENDER, RESULT_DENIED, DISPOSITION_REJECT, REPLY_SENDER_DENIED, true },
+	{ CHECK_SENDER_DOMAIN, RESULT_NXDOMAIN, DISPOSITION_REJECT, REPLY_NO_SENDER_DOMAIN, false },
+	{ CHECK_SENDER_DOMAIN, RESULT_NULL_MX, DISPOSITION_REJECT, REPLY_SENDER_NULL_MX, false },
+	{ CHECK_SENDER_DOMAIN, RESULT_BAD_MX, DISPOSITION_REJECT, REPLY_SENDER_BAD_MX, false },
+	{ CHECK_SENDER_DOMAIN, RESULT_TEMPERROR, DISPOSITION_DEFER, REPLY_SENDER_DNS_TROUBLE, false },
+	{ CHECK_RECIPIENT, RESULT_NO_SUCH_USER, DISPOSITION_REJECT, REPLY_NO_SUCH_USER, false },
+	{ CHECK_RECIPIENT, RESULT_UNCONFIRMED, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED, false },
+	{ CHECK_RECIPIENT, RESULT_UNKNOWN, DISPOSITION_DEFER, REPLY_RECIPIENT_UNKNOWN, false },
+};
+#define RULES (sizeof(rules) / sizeof(rules[0]))
+
+static struct finding *find_rule(size_t i, enum check_mode mode)
+{
+	struct finding *f;
+
+	begin(mode);
+	f = found(rules[i].check, rules[i].result);
+	f->weight = rules[i].check == CHECK_DNSBL ? 3 : 0;
+	return f;
+}
+
+static void each_rule_bites_when_enforced(void **state)
+{
+	for (size_t i = 0; i < RULES; i++) {
+		struct finding *f = find_rule(i, MODE_ENFORCE);
+		struct verdict v = judge(&bob, false);
+
+		assert_int_equal(v.disposition, rules[i].disposition);
+		assert_int_equal(v.reply, rules[i].reply);
+		assert_ptr_equal(v.because, f);
+		assert_int_equal(f->would, rules[i].disposition);
+	}
+}
+
+static void observed_it_is_noted_and_changes_nothing(void **state)
+{
+	for (size_t i = 0; i < RULES; i++) {
+		struct finding *f = find_rule(i, MODE_OBSERVE);
+
+		assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+		assert_int_equal(f->mode, MODE_OBSERVE);
+		assert_int_equal(f->would, rules[i].disposition);
+		f = find_rule(i, MODE_OFF);
+		assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+		assert_int_equal(f->would, DISPOSITION_ACCEPT);
+	}
+}
+
+static void observe_on_turns_every_rule_off(void **state)
+{
+	for (size_t i = 0; i < RULES; i++) {
+		struct finding *f = find_rule(i, MODE_ENFORCE);
+
+		assert_int_equal(judge(&bob, true).reply, REPLY_NONE);
+		assert_int_equal(f->would, rules[i].disposition);
+		conf.mode = MODE_OBSERVE;
+		assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	}
+}
+
+static void a_domain_has_its_own_mode(void **state)
+{
+	for (size_t i = 0; i < RULES; i++) {
+		find_rule(i, MODE_ENFORCE);
+		domain.mode[rules[i].check] = MODE_OFF + 1;
+		assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	}
+}
+
+static void role_accounts_are_exempt_from_reputation_alone(void **state)
+{
+	for (size_t i = 0; i < RULES; i++) {
+		find_rule(i, MODE_ENFORCE);
+		assert_int_equal(judge(&role, false).reply, rules[i].reputation ? REPLY_NONE : rules[i].reply);
+	}
+}
+
+static void weights_are_added_up(void **state)
+{
+	begin(MODE_ENFORCE);
+	found(CHECK_DNSBL, RESULT_LISTED)->weight = 2;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	finding_add(&envelope.client_findings, &arena, CHECK_DNSBL, RESULT_LISTED, "r")->weight = 1;
+	assert_int_equal(judge(&bob, false).reply, REPLY_CLIENT_LISTED);
+	found(CHECK_DNSBL, RESULT_LISTED)->weight = -1;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+}
+
+static void an_allow_list_alone_refuses_nobody(void **state)
+{
+	begin(MODE_ENFORCE);
+	conf.dnsbl.threshold = -5;
+	found(CHECK_DNSBL, RESULT_LISTED)->weight = -2;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+}
+
+static void who_is_allowed_skips_lists(void **state)
+{
+	begin(MODE_ENFORCE);
+	found(CHECK_DNSBL, RESULT_LISTED)->weight = 9;
+	client.class = CLIENT_ALLOWED;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	client.class = CLIENT_STRANGER;
+	found(CHECK_SENDER, RESULT_ALLOWED);
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	/* But never what is known about the recipient. */
+	found(CHECK_RECIPIENT, RESULT_NO_SUCH_USER)->recipient = &bob;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NO_SUCH_USER);
+}
+
+static void a_finding_about_another_recipient_is_not_ours(void **state)
+{
+	struct recipient other = { .exempt = false };
+
+	begin(MODE_ENFORCE);
+	found(CHECK_RECIPIENT, RESULT_NO_SUCH_USER)->recipient = &other;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	assert_int_equal(judge(&other, false).reply, REPLY_NO_SUCH_USER);
+}
+
+static void the_worst_speaks_and_the_first_of_equals(void **state)
+{
+	begin(MODE_ENFORCE);
+	found(CHECK_RECIPIENT, RESULT_UNKNOWN);
+	found(CHECK_SENDER_DOMAIN, RESULT_NULL_MX);
+	found(CHECK_SENDER, RESULT_DENIED);
+	assert_int_equal(judge(&bob, false).reply, REPLY_SENDER_NULL_MX);
+}
+
+static void knowledge_is_no_argument(void **state)
+{
+	begin(MODE_ENFORCE);
+	found(CHECK_HELO, RESULT_IMPLAUSIBLE);
+	found(CHECK_RDNS, RESULT_FAIL);
+	found(CHECK_RDNS, RESULT_TEMPERROR);
+	found(CHECK_DNSBL, RESULT_TEMPERROR);
+	found(CHECK_RECIPIENT, RESULT_EXISTS);
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+}
+
+UNIT_MAIN(T(each_rule_bites_when_enforced), T(observed_it_is_noted_and_changes_nothing),
+	T(observe_on_turns_every_rule_off), T(a_domain_has_its_own_mode),
+	T(role_accounts_are_exempt_from_reputation_alone), T(weights_are_added_up),
+	T(an_allow_list_alone_refuses_nobody), T(who_is_allowed_skips_lists),
+	T(a_finding_about_another_recipient_is_not_ours), T(the_worst_speaks_and_the_first_of_equals),
+	T(knowledge_is_no_argument))
