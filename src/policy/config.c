@@ -145,7 +145,8 @@ static bool read_plain(struct loader *l, const struct option *o, const struct st
 	if (o->width == 0)
 		return false;
 	if (st->is_block)
-		report_error(&l->report, &st->words[0], "'%s' is a directive, not a block", o->name);
+		report_error(&l->report, &st->words[0], "'%s' is a directive, not a block%s", o->name,
+			st->count > 2 ? "; is a ';' missing behind it?" : "");
 	else if (st->count != 2)
 		report_error(&l->report, &st->words[0], "'%s' takes one value: %s", o->name,
 			o->argument ? o->argument : "VALUE");

@@ -91,8 +91,10 @@ bool value_rate(struct slice text, struct rate_limit *out, const char **why)
 	int64_t count, period;
 
 	if (slash < 0) {
+		bool none = value_count(text, &count, why) && count == 0;
+
 		*why = "a rate is written COUNT/DURATION, such as 1200/1m";
-		if (!value_count(text, &count, why) || count != 0)
+		if (!none)
 			return false;
 		*out = (struct rate_limit){ 0 };
 		return true;
