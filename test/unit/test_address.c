@@ -346,7 +346,9 @@ static bool corpus_expects(const char *category, const char *diagnosis, bool *kn
 {
 	*known = strcmp(category, "ISEMAIL_DNSWARN") != 0 &&
 		/* "::" for a single group: RFC 5321 has no such form, RFC 5952 section 4.2.2 knows that it is read. */
-		strcmp(diagnosis, "ISEMAIL_RFC5321_IPV6DEPRECATED") != 0;
+		strcmp(diagnosis, "ISEMAIL_RFC5321_IPV6DEPRECATED") != 0 &&
+		/* We take longer ones than section 4.5.3.1.1 wants (address.c). */
+		strcmp(diagnosis, "ISEMAIL_RFC5322_LOCAL_TOOLONG") != 0;
 	return strcmp(category, "ISEMAIL_VALID_CATEGORY") == 0 || strcmp(category, "ISEMAIL_RFC5321") == 0;
 }
 
