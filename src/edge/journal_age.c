@@ -48,7 +48,7 @@ struct ageing {
 static void trouble(struct ageing *g, const char *stem, const char *what)
 {
 	if (!g->why[0])
-		snprintf(g->why, sizeof(g->why), "%s: %s: %s", stem, what, strerror(errno));
+		snprintf(g->why, sizeof(g->why), "%.100s: %s: %.64s", stem, what, strerror(errno));
 }
 
 /* ---- one segment ---- */
