@@ -218,6 +218,7 @@ static void park(struct session *s)
 
 void session_pause(struct session *s, nanoseconds span)
 {
+	session_flush(s);	/* what was said before is not delayed */
 	s->paused = true;
 	timer_set(&s->timer, deadline_in(span));
 }
@@ -374,15 +375,13 @@ static void session_pump(struct session *s)
 	for (;;) {
 		if (s->mode == SESSION_CLOSED || fiber_job_active(&s->job))
 			return;
+		if (s->paused)
+			return;		/* what is said next waits for the timer, and so does the end */
 		if (s->closing) {
 			session_flush(s);
 			if (await_end(s))
 				continue;
 			session_close(s);
-			return;
-		}
-		if (s->paused) {
-			session_flush(s);
 			return;
 		}
 		if (step(s))
@@ -418,6 +417,8 @@ static void on_timer(struct timer *t)
 		return;		/* its own deadlines hold */
 	if (s->paused) {
 		s->paused = false;
+		if (s->refusal_due)
+			session_hang_up(s, (enum reply_name)s->refusal_due, SLICE_NULL);
 		session_pump(s);
 		return;
 	}
@@ -520,10 +521,13 @@ static void session_begin(struct session *s)
 	refusal = admit(s);
 	if (refusal != REPLY_NONE) {
 		edge_count(s->edge, EDGE_SESSIONS_REFUSED, 1);
-		session_hang_up(s, refusal, SLICE_NULL);
 		/* Told at once, a client over its limit is back at once. */
-		if (refusal != REPLY_BUSY && refusal != REPLY_NOT_PERMITTED)
+		if (refusal == REPLY_BUSY || refusal == REPLY_NOT_PERMITTED) {
+			session_hang_up(s, refusal, SLICE_NULL);
+		} else {
+			s->refusal_due = (uint16_t)refusal;
 			session_pause(s, FLOOD_DELAY);
+		}
 		return;
 	}
 	start_connect_stage(s);

@@ -123,6 +123,7 @@ struct session {
 	int64_t last_data;		/* monotonic: when data came last */
 	uint64_t chunk_left;		/* octets of the BDAT chunk still to come */
 	uint16_t chunk_refusal;		/* enum reply_name: the chunk is drained, then refused */
+	uint16_t refusal_due;		/* enum reply_name: said when the pause ends; 0: none */
 	bool chunk_last;
 	uint8_t mode;			/* enum session_mode */
 	bool pumping, paused, closing, greeted, chunking_failed, recorded, counted, heard_end;
