@@ -127,7 +127,7 @@ static struct word place(const struct reader *in)
 
 static bool ends_word(int c)
 {
-	return c < 0 || strchr(" \t\r\n;{}\"#", c) != NULL;
+	return c <= 0 || strchr(" \t\r\n;{}\"#", c) != NULL;
 }
 
 static void read_quoted(struct reader *in, struct str *text, const struct word *at)
@@ -282,6 +282,22 @@ static bool read_file(struct arena *a, const char *path, struct slice *out)
 	return n >= 0;
 }
 
+/* A word with NUL in it would end there for everybody who reads it as a C string. */
+static bool refuse_nul(const struct reader *in)
+{
+	ptrdiff_t nul = slice_find(in->source->text, '\0');
+	struct word at = place(in);
+
+	if (nul < 0)
+		return false;
+	for (ptrdiff_t i = 0; i < nul; i++) {
+		at.column = in->source->text.p[i] == '\n' ? 1 : at.column + 1;
+		at.line += in->source->text.p[i] == '\n';
+	}
+	report_error(in->report, &at, "NUL octet: this is no text");
+	return true;
+}
+
 static struct statement *parse(struct report *r, const char *name, struct slice text, unsigned includes)
 {
 	struct source *source = arena_new(r->arena, struct source);
@@ -289,6 +305,8 @@ static struct statement *parse(struct report *r, const char *name, struct slice 
 
 	source->path = name;
 	source->text = text;
+	if (refuse_nul(&in))
+		return NULL;
 	return read_statements(&in, false);
 }
 

@@ -89,6 +89,14 @@ static void depth_is_bounded(void **state)
 	assert_said("blocks nested too deep");
 }
 
+static void a_nul_is_a_mistake(void **state)
+{
+	said = STR_IN(&arena);
+	report = (struct report){ .arena = &arena, .say = say };
+	assert_null(syntax_read_text(&report, "conf", SLICE("a b;\nc \0d;\n")));
+	assert_said("conf:2:3: error: NUL octet");
+}
+
 static void nothing_is_nothing(void **state)
 {
 	assert_null(read_text(""));
@@ -137,4 +145,4 @@ static void includes_are_read_in_place(void **state)
 
 UNIT_MAIN(T(words_and_blocks), T(a_block_may_end_with_a_semicolon), T(quotes_take_backslashes),
 	T(mistakes_have_a_place_and_a_caret), T(reading_goes_on_behind_a_mistake), T(depth_is_bounded),
-	T(nothing_is_nothing), T(includes_are_read_in_place))
+	T(a_nul_is_a_mistake), T(nothing_is_nothing), T(includes_are_read_in_place))
