@@ -243,7 +243,11 @@ def test_old_records_are_faded_by_the_worker_in_its_sandbox(spurn):
         os.rename(os.path.join(journal, name), os.path.join(journal, time.strftime(
             "%Y%m%dT%H%M%S", time.gmtime(time.time() - 20 * 86400)) + name[15:]))
     spurn.restart()
-    wait_until(lambda: any(".faded.jsonl.gz" in name for name in os.listdir(journal)), 30, "the old segment packed")
+    aged = time.strftime("%Y%m%d", time.gmtime(time.time() - 20 * 86400))
+
+    def forms():
+        return {name.split(".", 2)[2] for name in os.listdir(journal) if name.startswith(aged)}
+    wait_until(lambda: forms() == {"faded.jsonl.gz", "faded.gzi", "faded.idx"}, 30, "nothing but the faded form")
     record, = spurn.transactions()
     assert record["mail_from"].startswith("hash:") and record["rcpt"][0]["address"].startswith("hash:")
     assert record["client"]["ip"] == "127.0.0.0/24" and record["disposition"] == "accept"
