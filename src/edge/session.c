@@ -332,7 +332,7 @@ static bool step(struct session *s)
 		return false;
 	case SESSION_COMMAND:
 		if (!line_buffered(s)) {
-			if (in.n > s->listener->line_limit)
+			if (in.n > s->listener->line_limit + 1)		/* the 1: a CR whose LF is on its way */
 				refuse_long_line(s);
 			return false;
 		}
