@@ -150,8 +150,12 @@ enum commit_answer commit_begin(struct transaction *tx)
 	uint32_t i = 0, delivered = 0;
 	struct store_key *keys;
 
-	if ((m->id.n == 0 && m->date.n == 0) || !store_of(tx))
+	if (m->id.n == 0 && m->date.n == 0)
 		return COMMIT_GO;
+	if (!store_of(tx)) {
+		trouble(tx);
+		return COMMIT_GO;
+	}
 	keys = arena_array(&tx->arena, struct store_key, tx->envelope.recipient_count);
 	for (struct recipient *r = tx->envelope.recipients; r; r = r->next, i++) {
 		keys[i] = entry_key(tx, r);
