@@ -1,5 +1,6 @@
 """SMTP clients: a plain dialogue in the test's own hands, swaks, smtp-source; HAProxy, smtp-sink."""
 
+import glob
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import socket
 import ssl
 import struct
 
-from process import Child, Missing, Peer, SLOW, free_port, run, wait_until
+from process import Child, Missing, PEER_ROOTS, Peer, SLOW, free_port, run, wait_until
 
 PROXY_V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -269,6 +270,16 @@ def program(name):
     return found
 
 
+def postfix_program(name):
+    """A command line for smtp-source or smtp-sink, also where Postfix is only unpacked for the tests."""
+    root = os.path.join(PEER_ROOTS, "postfix")
+    path = os.path.join(root, "usr/sbin", name)
+    if not os.access(path, os.X_OK):
+        return [program(name)]
+    libraries = [os.path.join(root, "usr/lib/postfix"), *glob.glob(os.path.join(root, "usr/lib/*-linux-gnu"))]
+    return ["env", "LD_LIBRARY_PATH=" + ":".join(libraries), path]
+
+
 def swaks(port, *arguments, sender="sender@client.example.net", to="alice@example.org", socket_path=None, data=None):
     """Runs swaks; returns (transcript, exit code). data: the message; arguments: swaks options."""
     where = ["--socket", socket_path] if socket_path else ["--server", "127.0.0.1", "--port", str(port)]
@@ -283,7 +294,7 @@ def swaks(port, *arguments, sender="sender@client.example.net", to="alice@exampl
 def smtp_source(port, *, messages=1, sessions=1, size=1024, sender="sender@client.example.net",
                 to="alice@example.org", options=(), timeout=120.0):
     """Runs Postfix's load client; returns (output, exit code). options: e.g. ["-d"] for kept connections."""
-    command = [program("smtp-source"), "-m", str(messages), "-s", str(sessions), "-l", str(size),
+    command = [*postfix_program("smtp-source"), "-m", str(messages), "-s", str(sessions), "-l", str(size),
                "-f", sender, "-t", to, "-M", "client.example.net", *options, f"127.0.0.1:{port}"]
     done = run(command, timeout=timeout)
     return (done.stdout + done.stderr).decode(errors="replace"), done.returncode
@@ -306,8 +317,8 @@ class SmtpSink(Peer):
         os.makedirs(self.path("mail"))
         os.chmod(self.path("mail"), 0o777)
         keep = ["-d", self.path("mail", "%M.")] if self.dump else []
-        self.child = Child([program("smtp-sink"), "-u", "nobody", *keep, *self.options, f"127.0.0.1:{self.port}", "128"],
-                           self.path("output"), cwd=self.path("mail"))
+        command = [*postfix_program("smtp-sink"), "-u", "nobody", *keep, *self.options, f"127.0.0.1:{self.port}", "128"]
+        self.child = Child(command, self.path("output"), cwd=self.path("mail"))
         self.await_listening(("127.0.0.1", self.port))
 
     def messages(self):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from peers import CLIENT_DOMAIN, Closed, Smtp, Spurn, message, wait_until
+from peers import CLIENT_DOMAIN, Closed, SLOW, Smtp, Spurn, message, wait_until
 
 SENDER = f"sender@{CLIENT_DOMAIN}"
 ALICE = "alice@example.org"
@@ -29,7 +29,9 @@ def limited(backend, dns):
 
 
 def memory_of(pid):
-    """Resident kilobytes of a process."""
+    """Resident kilobytes of a process; always 0 where a sanitizer or valgrind would be measured instead."""
+    if SLOW > 1:
+        return 0
     with open(f"/proc/{pid}/status", encoding="ascii") as stream:
         [line] = [line for line in stream if line.startswith("VmRSS:")]
     return int(line.split()[1])
@@ -291,7 +293,7 @@ def test_endless_tiny_chunks_do_not_grow(spurn, backend):
 
 
 @pytest.mark.parametrize("line", [
-    "MAIL FROM:<" + "a" * 70 + "@client.example.net>",
+    "MAIL FROM:<" + "a" * 300 + "@client.example.net>",
     "MAIL FROM:<a@" + "b" * 64 + ".example.net>",
     "MAIL FROM:<a@" + "b." * 140 + "net>",
     "MAIL FROM:<" + "@a,".join(["x"] * 300) + ":a@client.example.net>",

@@ -574,7 +574,8 @@ def test_order_of_commands(spurn):
 @pytest.mark.parametrize("line", ["MAIL FROM:", "MAIL FROM:<a@b", "MAIL FROM:a@client.example.net>", "MAIL TO:<a@b.test>",
                                   "MAIL FROM:<a b@client.example.net>", "MAIL FROM:<@>", "MAIL FROM:<a@-b.test>",
                                   "MAIL FROM:<a@client.example.net> FOO=BAR", "MAIL FROM:<a@client.example.net> SIZE=x",
-                                  "MAIL FROM:<a@client.example.net> BODY=BINARYMIME", "MAIL FROM:<\u00fc@client.example.net>"])
+                                  "MAIL FROM:<a@client.example.net> BODY=BINARYMIME",
+                                  "MAIL FROM:<\u00fc@client.example.net>"])
 def test_bad_mail_commands(spurn, line):
     with spurn.session() as c:
         c.command(line, "5xx")

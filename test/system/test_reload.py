@@ -218,14 +218,16 @@ def test_stop_lets_a_message_in_hand_end(backend, dns):
 
 
 def test_bad_configuration_at_start(spurn):
-    path = spurn.write("bad.conf", "user nobody; hostname mx.spurn.test;\nlistner inbound { }\nworkers -3;\ndomain example.org { }\n")
+    path = spurn.write("bad.conf", "user nobody; hostname mx.spurn.test;\nlistner inbound { }\nworkers -3;\n"
+                       "domain example.org { }\n")
     done = subprocess.run([spurn.child.process.args[3], "-f", "-c", path], capture_output=True, timeout=20, check=False)
     said = done.stderr.decode()
     assert done.returncode != 0
     assert "bad.conf:2:" in said and "bad.conf:3:" in said and "did you mean" in said and "listener" in said
 
 
-@pytest.mark.parametrize("text, place", [("", None), ("nonsense yes;\n", "error:"), ("domain x.example.org { }\n", "error:")])
+@pytest.mark.parametrize("text, place", [("", None), ("nonsense yes;\n", "error:"),
+                                         ("domain x.example.org { }\n", "error:")])
 def test_check_command(spurn, text, place):
     with open(spurn.conf, "a", encoding="utf-8") as stream:
         stream.write(text)
