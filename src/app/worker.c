@@ -299,6 +299,7 @@ static void drain(void)
 	quiesce(WORKER_DRAINING);
 	drain_began = clock_now();
 	edge_drain(&worker.edge, false);
+	timer_set(&tick_timer, clock_now());	/* without sessions: gone at once */
 }
 
 /* A service manager may tell every process of ours. */

@@ -385,6 +385,9 @@ static enum reply_name refusal_of_backend(const struct reply *said, enum recipie
 		return enhanced_code_is(e, 5, 2, 1) ? REPLY_MAILBOX_DISABLED : REPLY_NO_SUCH_USER;
 	if (e.subject == 2 && e.detail == 2)
 		return reply_is_permanent(said) ? REPLY_MAILBOX_FULL : REPLY_MAILBOX_FULL_NOW;
+	/* The backend and we have lost the thread: that says nothing about the recipient. */
+	if (said->code == 500 || said->code == 502 || said->code == 503)
+		return REPLY_BACKEND_TROUBLE;
 	return reply_is_permanent(said) ? REPLY_RECIPIENT_REFUSED : REPLY_RECIPIENT_DEFERRED;
 }
 
@@ -408,7 +411,8 @@ static struct verdict judge(struct transaction *tx, const struct domain_conf *d,
 static struct reply refuse_by(struct transaction *tx, struct recipient *r, const struct verdict *v)
 {
 	tx->because = v->because;
-	if (v->reply == REPLY_NO_SUCH_USER)
+	/* Answered from the cache alone, a guesser still guesses. */
+	if (v->reply == REPLY_NO_SUCH_USER || v->reply == REPLY_RECIPIENT_UNKNOWN)
 		slow_down_guesser(tx->session);
 	return refuse(tx, r, v->reply, v->detail);
 }
@@ -416,8 +420,8 @@ static struct reply refuse_by(struct transaction *tx, struct recipient *r, const
 /* What the backend's answer says about the mailbox; remembered where it says anything. */
 static enum recipient_answer learn_answer(struct transaction *tx, const struct domain_conf *d, struct recipient *r)
 {
-	const struct smtp_client *client = tx->relay.client;
-	bool enhanced = !client || (client->capabilities & CAP_ENHANCED);
+	/* This reply counts, not what EHLO offered: some offer enhanced codes and then give none. */
+	bool enhanced = r->backend_reply.enhanced.class != 0;
 	enum recipient_answer answer;
 
 	/* An answer to MAIL says nothing about a mailbox, whatever its code. */

@@ -59,7 +59,7 @@ bool data_begin(struct session *s)
 	header_init(&tx->header, &tx->arena, l->header_limit, l->max_fields);
 	tx->times.data_began = clock_now();
 	s->last_data = clock_now();
-	s->silent_until = deadline_in(PROGRESS_LOOK);
+	s->silent_until = deadline_min(deadline_in(PROGRESS_LOOK), deadline_in(s->listener->data_timeout));
 	if (tx->relay.client)
 		timer_set(&tx->relay.hold, deadline_in(tx->config->hold_backend));
 	return true;
@@ -89,7 +89,7 @@ struct reply data_begin_chunk(struct session *s, uint64_t size, bool last)
 		tx->chunking = true;
 	s->mode = SESSION_CHUNK;
 	s->last_data = clock_now();
-	s->silent_until = deadline_in(PROGRESS_LOOK);
+	s->silent_until = deadline_min(deadline_in(PROGRESS_LOOK), deadline_in(s->listener->data_timeout));
 	return (struct reply){ 0 };
 }
 

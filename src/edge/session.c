@@ -325,7 +325,8 @@ static bool step(struct session *s)
 		read_proxy_header(s);
 		if (s->mode == SESSION_GREET)
 			session_begin(s);
-		return s->mode == SESSION_COMMAND;
+		return s->mode == SESSION_COMMAND ||
+			(s->mode == SESSION_GREET && stream_input(&s->stream).n > 0);
 	case SESSION_GREET:
 		if (in.n > 0)
 			refuse_early_talker(s);
