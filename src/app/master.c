@@ -122,6 +122,29 @@ static bool open_sockets(const struct config *c, void (*opened)(const struct lis
 	return true;
 }
 
+static bool is_named(const struct config *c, const char *text)
+{
+	for (size_t i = 0; i < c->listener_count; i++)
+		for (size_t k = 0; k < c->listeners[i].address_count; k++)
+			if (strcmp(c->listeners[i].addresses[k].text, text) == 0)
+				return true;
+	return false;
+}
+
+/* What a reload has dropped is refused by the kernel from now on, and not left to wait. */
+static void close_dropped(const struct config *c)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < m.socket_count; i++) {
+		if (is_named(c, m.sockets[i].text))
+			m.sockets[kept++] = m.sockets[i];
+		else
+			close(m.sockets[i].fd);
+	}
+	m.socket_count = kept;
+}
+
 static bool open_control(const struct config *c)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
@@ -355,6 +378,7 @@ static void reload(void)
 	m.shared->reload_failed = 0;
 	m.shared->reloaded = clock_wall();
 	order_all(ORDER_RELOAD);
+	close_dropped(fresh);
 	log_info("configuration reloaded");
 }
 

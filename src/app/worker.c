@@ -31,9 +31,9 @@ struct worker worker;
 /* One address that this worker accepts on. */
 struct door {
 	struct acceptor acceptor;
-	const struct listener_conf *conf;	/* of the current configuration; NULL: no longer wanted */
+	const struct listener_conf *conf;	/* of the current configuration */
 	const char *text;
-	int fd;
+	int fd;		/* -1: the place is free */
 	bool open;
 };
 
@@ -63,43 +63,59 @@ static const struct listener_conf *listener_of(const struct config *c, const cha
 	return NULL;
 }
 
+/* A door that a reload has closed gives its place to a new one. */
+static struct door *free_door(void)
+{
+	for (size_t i = 0; i < door_count; i++)
+		if (doors[i].fd < 0)
+			return &doors[i];
+	return door_count < sizeof(doors) / sizeof(doors[0]) ? &doors[door_count++] : NULL;
+}
+
 static void add_door(const char *text, int fd)
 {
-	if (door_count == sizeof(doors) / sizeof(doors[0])) {
+	struct door *door = free_door();
+
+	if (!door) {
 		close(fd);
 		return;
 	}
-	doors[door_count] = (struct door){ .text = arena_copy(&arena, text, strlen(text)), .fd = fd };
-	door_count++;
+	*door = (struct door){ .text = arena_copy(&arena, text, strlen(text)), .fd = fd };
 }
 
-/* Opens the doors that the configuration names, closes the others. */
+static void close_door(struct door *door)
+{
+	if (door->open)
+		acceptor_stop(&door->acceptor);
+	door->open = false;
+	if (door->fd >= 0)
+		close(door->fd);
+	door->fd = -1;
+}
+
+/* Opens the doors that the configuration names. The others are closed for good (the master does the same): a socket
+ * that is kept and not accepted from would let clients connect and wait for nothing. */
 static void set_doors(const struct config *c)
 {
 	for (size_t i = 0; i < door_count; i++) {
 		struct door *door = &doors[i];
 
+		if (door->fd < 0)
+			continue;
 		door->conf = listener_of(c, door->text);
-		if (door->conf && !door->open) {
+		if (!door->conf) {
+			close_door(door);
+		} else if (!door->open) {
 			door->acceptor = (struct acceptor){ .on_accept = on_accept, .owner = door };
 			door->open = acceptor_start(&door->acceptor, door->fd);
-		} else if (!door->conf && door->open) {
-			acceptor_stop(&door->acceptor);
-			door->open = false;
 		}
 	}
 }
 
 static void close_doors(void)
 {
-	for (size_t i = 0; i < door_count; i++) {
-		if (doors[i].open)
-			acceptor_stop(&doors[i].acceptor);
-		doors[i].open = false;
-		if (doors[i].fd >= 0)
-			close(doors[i].fd);
-		doors[i].fd = -1;
-	}
+	for (size_t i = 0; i < door_count; i++)
+		close_door(&doors[i]);
 }
 
 /* ---- certificates ---- */

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from peers import (CLIENT_DOMAIN, FakeBackend, Smtp, Spurn, free_port, make_certificate, message, proxy_v1, wait_until)
+from peers import (CLIENT_DOMAIN, FakeBackend, Smtp, Spurn, free_port, listens, make_certificate, message, proxy_v1, wait_until)
 
 SENDER = f"sender@{CLIENT_DOMAIN}"
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -81,6 +81,21 @@ def test_new_address_is_listened_on(spurn):
             return False
     wait_until(greeted, 5, "the new address")
     assert rcpt_code(spurn) == 250
+
+
+def test_address_that_is_dropped_is_refused_and_may_come_back(spurn):
+    """Not left listening with nobody to accept: a client would connect and hear nothing."""
+    port = free_port()
+    with_it = spurn.configuration().replace(f"127.0.0.1:{spurn.port};",
+                                            f"127.0.0.1:{spurn.port} 127.0.0.1:{port};")
+    for _ in range(2):
+        spurn.write("spurn.conf", with_it)
+        spurn.reload()
+        wait_until(lambda: listens(("127.0.0.1", port)), 5, "the address")
+        spurn.configure()
+        spurn.reload()
+        wait_until(lambda: not listens(("127.0.0.1", port)), 5, "the end of the address")
+        assert rcpt_code(spurn) == 250
 
 
 def test_pending_connections_survive_a_reload(spurn):
