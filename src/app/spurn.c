@@ -39,8 +39,9 @@ static const struct command {
 	  "--waits lists what fibers of a worker wait for.\n" },
 	{ "observe", tool_observe, "on|off|show [-c FILE]",
 	  "turns all refusals by judgement off at once, and on again",
-	  "While it is on, what would have been refused is recorded (spurn report) and accepted. Unknown\n"
-	  "recipients and broken protocol are refused in any case. It stays over a restart.\n" },
+	  "While it is on, what would have been refused is recorded (spurn report) and accepted. Broken\n"
+	  "protocol, limits, and recipients that the backend refuses are refused in any case. It stays over\n"
+	  "a restart.\n" },
 	{ "recipient", tool_recipient, "show|probe|forget ADDRESS [-c FILE] [--json]",
 	  "tells what each source says about an address, asks the backend, or forgets what it said",
 	  "show asks what is known, probe also asks the backend now, forget drops the remembered answer.\n" },

@@ -6,7 +6,7 @@
  * value: cheap, and every decision of a turn sees the same time. Tests replace
  * both clocks (clock_fake) and move them by hand.
  *
- * A deadline is an absolute monotonic moment in nanoseconds (HOUSE rule 3):
+ * A deadline is an absolute monotonic moment in nanoseconds:
  * deadlines add up right where timeouts do not.
  */
 #ifndef SPURN_BASE_CLOCK_H

@@ -2,7 +2,7 @@
  * Slices and string builders.
  *
  * A slice is a borrowed run of bytes with a length: it is how every piece of
- * peer input travels (HOUSE rule 7). It is not NUL-terminated and may hold any
+ * peer input travels. It is not NUL-terminated and may hold any
  * octet. A slice never owns; whoever keeps one longer than its source copies it
  * into an arena with slice_copy().
  *

@@ -1,6 +1,6 @@
 /*
  * Does the mailbox exist? Sources in the order configured, with a cache in the
- * store for what backends said (DESIGN section 7).
+ * store for what backends said.
  *
  * `file` answers from memory and is the truth about its domain: not in it is "no such user" unless another source
  * follows, which is then asked. `callforward` is the live RCPT, made by the relay (edge/relay), since the

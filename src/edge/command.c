@@ -69,7 +69,7 @@ unsigned edge_offers(struct edge *e)
 		e->offers |= OFFER_8BITMIME;
 	if (some & CAP_SMTPUTF8)
 		e->offers |= OFFER_SMTPUTF8;
-	/* DSN without every backend behind it would oblige us to write reports (RFC 3461 section 6.2.7.1). */
+	/* DSN without every backend behind it would oblige us to write reports (RFC 3461 section 5.2). */
 	if (c->backend_count > 0 && (all & CAP_DSN))
 		e->offers |= OFFER_DSN;
 	e->offers_at = clock_now();
@@ -284,7 +284,7 @@ static struct reply refuse(struct transaction *tx, struct recipient *r, enum rep
 	return r->reply;
 }
 
-/* A guess: the answer comes later each time, and then not at all (NEEDS C6). */
+/* A guess: the answer comes later each time, and then not at all. */
 static void slow_down_guesser(struct session *s)
 {
 	const struct listener_conf *l = s->listener;
@@ -345,7 +345,7 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 	return tx->session->listener->outbound ? NULL : d;
 }
 
-/* One backend and one policy class a transaction: others come back in their own (DESIGN section 3). */
+/* One backend and one policy class a transaction: others come back in their own. */
 static bool same_class(const struct transaction *tx, const struct domain_conf *d, const struct recipient *r)
 {
 	const struct recipient *first = tx->envelope.recipients;

@@ -1,6 +1,6 @@
 /*
- * The journal: one JSON object a line, one line a transaction (DESIGN section
- * 12), in segments per worker, with an index beside each.
+ * The journal: one JSON object a line, one line a transaction (spurn-journal(5)),
+ * in segments per worker, with an index beside each.
  *
  *   STATE-DIR/journal/YYYYMMDDTHHMMSS.SLOT.jsonl    records, appended
  *   STATE-DIR/journal/YYYYMMDDTHHMMSS.SLOT.idx      (hash of a key, offset) pairs, appended

@@ -1,6 +1,6 @@
 /*
  * The record: what is written to the journal when a transaction ends, or a
- * session that never reached one (DESIGN section 12; the field names are a contract).
+ * session that never reached one. The field names are a contract: spurn-journal(5).
  *
  * Composed by hand into one string: a JSON library would allocate a tree for
  * every message to print it once. Subjects are not recorded.

@@ -12,7 +12,7 @@
  * (a system call for the signal mask at every switch: 229 ns against 16).
  *
  * Code that may switch carries ASYNC in its prototype and takes an absolute
- * deadline last. What it held across a wait it re-checks (HOUSE rule 3).
+ * deadline last. What it held across a wait it re-checks.
  */
 #ifndef SPURN_RUN_FIBER_H
 #define SPURN_RUN_FIBER_H

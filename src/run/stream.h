@@ -15,7 +15,7 @@
  * peer's hang-up is noticed (watch.ready & WATCH_HANGUP). An owner that is busy ignores it; being edge-triggered it does
  * not come again, so the owner parks only when stream_park() says that nothing is left unread.
  *
- * A line ends in CRLF, and only there (HOUSE rule 7).
+ * A line ends in CRLF, and only there.
  */
 #ifndef SPURN_RUN_STREAM_H
 #define SPURN_RUN_STREAM_H

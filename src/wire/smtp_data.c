@@ -6,7 +6,7 @@
  *             dropped.
  *   wire    = content, with a dot put before each line that begins with one.
  *
- * So the wire view is framed by us whatever the client did (HOUSE rule 7), and no input can put a
+ * So the wire view is framed by us whatever the client did, and no input can put a
  * lone dot into it: not by a dot behind a bare LF that repair turns into CRLF, not by
  * a bare CR that repair takes from between dot and CRLF. What a client stuffed needlessly
  * (".text") leaves without that dot; RFC 5321 section 4.5.2 gives both the same meaning.
