@@ -1,14 +1,10 @@
 /*
  * spurn: the postmaster's tool. One table of commands is the dispatcher, the
  * usage and the help, so that they cannot disagree.
- *
- * `manual` is for the build: it writes those parts of the manual pages that come
- * from the option table and from replies.def.
  */
 #include "app/tool.h"
 
 #include "base/log.h"
-#include "policy/option.h"
 
 #include <signal.h>
 
@@ -81,17 +77,6 @@ static int help(struct tool *t, int argc, char **argv)
 	return tool_end(t, 0);
 }
 
-static int manual(struct tool *t, int argc, char **argv)
-{
-	if (argc == 2 && strcmp(argv[1], "options") == 0)
-		option_write_manual();
-	else if (argc == 2 && strcmp(argv[1], "replies") == 0)
-		replies_write_manual();
-	else
-		return tool_fail(EX_USAGE, "manual: options or replies is wanted");
-	return tool_end(t, 0);
-}
-
 static bool is_one_of(const char *word, const char *a, const char *b)
 {
 	return strcmp(word, a) == 0 || strcmp(word, b) == 0;
@@ -124,8 +109,6 @@ int main(int argc, char **argv)
 		printf("spurn %s\n", SPURN_VERSION);
 		return tool_end(&t, 0);
 	}
-	if (strcmp(argv[0], "manual") == 0)
-		return manual(&t, argc, argv);
 	c = command_of(argv[0]);
 	if (!c) {
 		tool_fail(EX_USAGE, "no such command: %s", tool_safe(&t, slice_of(argv[0])));

@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -463,7 +462,6 @@ _Noreturn void worker_run(const struct worker_start *start)
 	log_open(name, !start->foreground && start->config->log_syslog, LOG_INFO);
 	set_signals();
 	catch_crashes();
-	prctl(PR_SET_PDEATHSIG, 0);
 	worker.shared = start->shared;
 	worker.slot = start->slot;
 	glitch_counters = start->shared->glitches;

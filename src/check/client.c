@@ -15,25 +15,9 @@
  * servers first; so there is no DNS here and nobody is refused by this finding alone.
  */
 #include "check/client.h"
+#include "check/finding.h"
 
 #define POINTERS_MAX 4	/* PTR names looked at; RFC 7208 section 4.6.4 allows ten, honest hosts have one */
-
-static struct finding *client_finding(struct findings *findings, struct arena *a, enum check check,
-	enum result result, nanoseconds began, const char *reason)
-{
-	struct finding *f = finding_add(findings, a, check, result, reason);
-
-	f->cost_us = (uint32_t)((clock_precise() - began) / NS_PER_US);
-	return f;
-}
-
-static const char *escaped(struct arena *a, struct slice text)
-{
-	struct str out = STR_IN(a);
-
-	str_escaped(&out, text, 255);
-	return str_cstr(&out);
-}
 
 static const char *address_text(struct arena *a, const struct ip *ip)
 {
@@ -66,7 +50,7 @@ void client_check_lists(const struct client_conf *conf, struct client_facts *cli
 			continue;
 		client->class = (uint8_t)lists[i].class;
 
-		struct finding *f = client_finding(findings, a, CHECK_CLIENT, lists[i].result, began,
+		struct finding *f = finding_timed(findings, a, CHECK_CLIENT, lists[i].result, began,
 			arena_printf(a, "The client is on the %s list (%s).", lists[i].name, where));
 
 		f->evidence = address_text(a, &client->ip);
@@ -112,10 +96,10 @@ static void reverse_confirm(struct dns *dns, struct client_facts *client, const 
 	struct finding *f;
 
 	if (count == 0) {
-		f = client_finding(findings, a, CHECK_RDNS, RESULT_FAIL, began,
+		f = finding_timed(findings, a, CHECK_RDNS, RESULT_FAIL, began,
 			"The reverse name of the client is no host name.");
 		if (ptr->count > 0)
-			f->evidence = escaped(a, ptr->records[0].text);
+			f->evidence = finding_escaped(a, ptr->records[0].text, 255);
 		return;
 	}
 	client->reverse_name = slice_cstr(a, questions[0].name);
@@ -125,7 +109,7 @@ static void reverse_confirm(struct dns *dns, struct client_facts *client, const 
 
 		if (answer->status == DNS_FOUND && answer_names(answer, &client->ip)) {
 			client->reverse_name = client->name = slice_cstr(a, questions[i].name);
-			f = client_finding(findings, a, CHECK_RDNS, RESULT_PASS, began,
+			f = finding_timed(findings, a, CHECK_RDNS, RESULT_PASS, began,
 				"The reverse name of the client is confirmed by its address.");
 			f->evidence = client->name;
 			return;
@@ -134,10 +118,10 @@ static void reverse_confirm(struct dns *dns, struct client_facts *client, const 
 			trouble = answer->why ? answer->why : "DNS trouble";
 	}
 	if (trouble)
-		f = client_finding(findings, a, CHECK_RDNS, RESULT_TEMPERROR, began,
+		f = finding_timed(findings, a, CHECK_RDNS, RESULT_TEMPERROR, began,
 			arena_printf(a, "The reverse name of the client could not be confirmed: %s.", trouble));
 	else
-		f = client_finding(findings, a, CHECK_RDNS, RESULT_FAIL, began,
+		f = finding_timed(findings, a, CHECK_RDNS, RESULT_FAIL, began,
 			"The reverse name of the client does not lead back to its address.");
 	f->evidence = client->reverse_name;
 }
@@ -157,13 +141,13 @@ ASYNC void client_check_reverse(struct dns *dns, struct client_facts *client,
 		reverse_confirm(dns, client, &ptr, began, findings, a, until);
 		break;
 	case DNS_TROUBLE:
-		client_finding(findings, a, CHECK_RDNS, RESULT_TEMPERROR, began,
+		finding_timed(findings, a, CHECK_RDNS, RESULT_TEMPERROR, began,
 			arena_printf(a, "The reverse name of the client could not be looked up: %s.",
 				ptr.why ? ptr.why : "DNS trouble"));
 		break;
 	case DNS_NODATA:
 	case DNS_NXDOMAIN:
-		client_finding(findings, a, CHECK_RDNS, RESULT_NONE, began, "The client has no reverse name.");
+		finding_timed(findings, a, CHECK_RDNS, RESULT_NONE, began, "The client has no reverse name.");
 		break;
 	}
 }
@@ -236,8 +220,8 @@ void client_check_helo(const struct client_facts *client, const char *our_name, 
 		return;
 
 	const char *doubt = helo_doubt(client, our_name, our_ip);
-	struct finding *f = client_finding(findings, a, CHECK_HELO, doubt ? RESULT_IMPLAUSIBLE : RESULT_PASS,
+	struct finding *f = finding_timed(findings, a, CHECK_HELO, doubt ? RESULT_IMPLAUSIBLE : RESULT_PASS,
 		began, doubt ? doubt : "The name that the client gives itself is well formed.");
 
-	f->evidence = escaped(a, client->helo);
+	f->evidence = finding_escaped(a, client->helo, 255);
 }

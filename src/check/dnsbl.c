@@ -19,6 +19,7 @@
  * The name of a zone may hold a paid key. What is logged, recorded and told is the label.
  */
 #include "check/dnsbl.h"
+#include "check/finding.h"
 
 #include "base/log.h"
 #include "base/table.h"
@@ -569,15 +570,6 @@ static void round_add_client(struct round *r, const struct dnsbl_zone_conf *conf
 	round_add(r, conf, zone, str_slice(&name), arena_copy(r->arena, text, strlen(text)), "client");
 }
 
-static struct finding *inquiry_finding(struct findings *findings, struct arena *a, enum result result,
-	nanoseconds began, const char *reason)
-{
-	struct finding *f = finding_add(findings, a, CHECK_DNSBL, result, reason);
-
-	f->cost_us = (uint32_t)((clock_precise() - began) / NS_PER_US);
-	return f;
-}
-
 /* A hit is believed only of a zone that has passed its self-test and has not been switched off while we waited. */
 static void inquiry_listed(const struct inquiry *i, const struct ip *which, struct findings *findings,
 	struct arena *a, nanoseconds began, deadline until)
@@ -589,14 +581,14 @@ static void inquiry_listed(const struct inquiry *i, const struct ip *which, stru
 	if (!z->tested)
 		wait_event(&z->first_test, "dnsbl first self-test", until);
 	if (!z->tested) {
-		inquiry_finding(findings, a, RESULT_TEMPERROR, began,
+		finding_timed(findings, a, CHECK_DNSBL, RESULT_TEMPERROR, began,
 			arena_printf(a, "%s has not passed its self-test yet.", z->label));
 		return;
 	}
 	if (!z->on)
 		return;
 	z->listed++;
-	f = inquiry_finding(findings, a, RESULT_LISTED, began, arena_printf(a, "%s lists the %s.", z->label, i->noun));
+	f = finding_timed(findings, a, CHECK_DNSBL, RESULT_LISTED, began, arena_printf(a, "%s lists the %s.", z->label, i->noun));
 	f->weight = i->conf->weight;
 	f->detail = i->subject;
 	f->evidence = arena_printf(a, "%s: %s", i->subject, ip_text(which, text));
@@ -612,7 +604,7 @@ static void inquiry_judge(const struct inquiry *i, const struct dns_answer *answ
 		if (i->zone->on)
 			snprintf(i->zone->reason, sizeof(i->zone->reason), "last trouble: %s",
 				answer->why ? answer->why : "DNS trouble");
-		struct finding *f = inquiry_finding(findings, a, RESULT_TEMPERROR, began,
+		struct finding *f = finding_timed(findings, a, CHECK_DNSBL, RESULT_TEMPERROR, began,
 			arena_printf(a, "%s could not be asked: %s.", i->zone->label,
 				answer->why ? answer->why : "DNS trouble"));
 		f->evidence = i->subject;

@@ -13,6 +13,7 @@
  * speaks to hosts that did not speak to us and gets the asker listed.
  */
 #include "check/sender.h"
+#include "check/finding.h"
 
 #define TARGETS_MAX 10		/* mail hosts looked at: the record is the sender's, the work ours */
 #define TARGETS_FIRST 2
@@ -30,23 +31,6 @@ struct search {
 	struct str evidence;
 };
 
-static struct finding *sender_finding(struct findings *findings, struct arena *a, enum check check,
-	enum result result, nanoseconds began, const char *reason)
-{
-	struct finding *f = finding_add(findings, a, check, result, reason);
-
-	f->cost_us = (uint32_t)((clock_precise() - began) / NS_PER_US);
-	return f;
-}
-
-static const char *escaped(struct arena *a, struct slice text)
-{
-	struct str out = STR_IN(a);
-
-	str_escaped(&out, text, 320);
-	return str_cstr(&out);
-}
-
 /* ---- lists ---- */
 
 void sender_check_lists(const struct sender_conf *conf, struct slice canonical,
@@ -63,10 +47,10 @@ void sender_check_lists(const struct sender_conf *conf, struct slice canonical,
 	if (!allowed && !address_list_contains(&conf->deny, canonical, &where))
 		return;
 
-	struct finding *f = sender_finding(findings, a, CHECK_SENDER, allowed ? RESULT_ALLOWED : RESULT_DENIED,
+	struct finding *f = finding_timed(findings, a, CHECK_SENDER, allowed ? RESULT_ALLOWED : RESULT_DENIED,
 		began, arena_printf(a, "The sender is on the %s list (%s).", allowed ? "allow" : "deny", where));
 
-	f->evidence = escaped(a, canonical);
+	f->evidence = finding_escaped(a, canonical, 320);
 }
 
 /* ---- mail hosts ---- */
@@ -115,7 +99,7 @@ static void search_hosts(struct search *s, struct dns *dns, const struct target 
 			search_address(s, questions[i].name, &answer->records[k].ip);
 		if (answer->status == DNS_TROUBLE && !s->trouble)
 			s->trouble = arena_printf(s->arena, "%s of %s: %s", dns_type_name(questions[i].type),
-				escaped(s->arena, questions[i].name), answer->why ? answer->why : "DNS trouble");
+				finding_escaped(s->arena, questions[i].name, 320), answer->why ? answer->why : "DNS trouble");
 	}
 }
 
@@ -265,8 +249,8 @@ ASYNC void sender_check_domain(struct dns *dns, const struct path *reverse_path,
 		}
 	}
 
-	struct finding *f = sender_finding(findings, a, CHECK_SENDER_DOMAIN, result, began, reason);
+	struct finding *f = finding_timed(findings, a, CHECK_SENDER_DOMAIN, result, began, reason);
 
 	f->detail = slice_cstr(a, reverse_path->domain);
-	f->evidence = s.evidence.n > 0 ? str_cstr(&s.evidence) : escaped(a, reverse_path->domain);
+	f->evidence = s.evidence.n > 0 ? str_cstr(&s.evidence) : finding_escaped(a, reverse_path->domain, 320);
 }

@@ -93,11 +93,6 @@ def test_full_disk_is_an_error():
     assert done.returncode == 74 and b"standard output" in done.stderr
 
 
-@pytest.mark.parametrize("part, word", [("options", "state-dir"), ("replies", "NO_SUCH_USER")])
-def test_manual_pages_are_made_from_the_tables(part, word):
-    assert word in out(run([SPURN, "manual", part]))
-
-
 # ---- why ---------------------------------------------------------------------------------
 
 
