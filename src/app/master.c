@@ -101,8 +101,8 @@ static bool open_socket(const struct listen_address *a, unsigned seat, const cha
 	return remember_socket(a->text, seat, fd);
 }
 
-/* Opens what the configuration names and is not open yet; opened ones are told to the running workers. */
-static bool open_sockets(const struct config *c, void (*opened)(const struct listening *))
+/* Opens what the configuration names and is not open yet. */
+static bool open_sockets(const struct config *c)
 {
 	for (size_t i = 0; i < c->listener_count; i++)
 		for (size_t k = 0; k < c->listeners[i].address_count; k++)
@@ -116,8 +116,6 @@ static bool open_sockets(const struct config *c, void (*opened)(const struct lis
 					log_error("listen on %s: %s", a->text, why ? why : strerror(errno));
 					return false;
 				}
-				if (opened)
-					opened(&m.sockets[m.socket_count - 1]);
 			}
 	return true;
 }
@@ -131,7 +129,7 @@ static bool is_named(const struct config *c, const char *text)
 	return false;
 }
 
-/* What a reload has dropped is refused by the kernel from now on, and not left to wait. */
+/* What the configuration does not name is refused by the kernel from now on, and not left to wait. */
 static void close_dropped(const struct config *c)
 {
 	size_t kept = 0;
@@ -360,6 +358,7 @@ static void say_config(void *arg, const char *message)
 static void reload(void)
 {
 	struct config *fresh = config_load(m.options->config_path, say_config, NULL);
+	size_t known = m.socket_count;
 
 	m.shared->reload_failed = 1;
 	if (!fresh) {
@@ -368,11 +367,14 @@ static void reload(void)
 	}
 	if (strcmp(fresh->state_dir, m.config->state_dir) != 0 || fresh->workers != m.config->workers)
 		log_warning("state-dir and workers change at the next start only");
-	if (!open_sockets(fresh, tell_opened)) {
+	if (!open_sockets(fresh)) {
 		log_error("reload refused, the old configuration stays");
+		close_dropped(m.config);
 		config_unref(fresh);
 		return;
 	}
+	for (size_t i = known; i < m.socket_count; i++)
+		tell_opened(&m.sockets[i]);
 	config_unref(m.config);
 	m.config = fresh;
 	m.shared->reload_failed = 0;
@@ -622,7 +624,7 @@ int master_run(const struct master_options *o, struct config *c)
 	m.shared->started = clock_wall();
 	/* `spurn observe on` holds until it is switched off, over restarts, too. */
 	m.shared->observe_all = access(arena_printf(&c->arena, "%s/observe", c->state_dir), F_OK) == 0;
-	if (!open_sockets(c, NULL))
+	if (!open_sockets(c))
 		return 69;
 	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
 		if (m.children[slot].pid)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -94,6 +95,20 @@ def test_address_that_is_dropped_is_refused_and_may_come_back(spurn):
         wait_until(lambda: listens(("127.0.0.1", port)), 5, "the address")
         spurn.configure()
         spurn.reload()
+        wait_until(lambda: not listens(("127.0.0.1", port)), 5, "the end of the address")
+        assert rcpt_code(spurn) == 250
+
+
+def test_refused_reload_leaves_no_address_behind(spurn):
+    """One new address can be had, the next is somebody else's: neither is listened on afterwards."""
+    port = free_port()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        spurn.write("spurn.conf", spurn.configuration().replace(
+            f"127.0.0.1:{spurn.port};", f"127.0.0.1:{spurn.port} 127.0.0.1:{port} 127.0.0.1:{taken};"))
+        assert "refused" in spurn.reload() or wait_until(lambda: "refused" in spurn.stderr(), 5, "the refusal") is None
         wait_until(lambda: not listens(("127.0.0.1", port)), 5, "the end of the address")
         assert rcpt_code(spurn) == 250
 
