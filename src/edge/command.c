@@ -325,7 +325,7 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 	if (path_is_postmaster(&r->path)) {
 		d = &c->domains[0];
 		r->canonical = slice_of(arena_printf(&tx->arena, "postmaster@%s", d->name));
-		r->for_backend = r->canonical;
+		r->for_backend = r->identity = r->canonical;
 		r->exempt = true;
 		return d;
 	}
@@ -341,6 +341,8 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 	}
 	r->canonical = form.canonical;
 	r->for_backend = r->path.text;
+	r->identity = slice_of(arena_printf(&tx->arena, "%.*s@%.*s", SLICE_ARG(r->path.local),
+		SLICE_ARG(name.n > 0 ? name : r->path.domain)));
 	r->exempt = is_role_account(form.canonical);
 	return tx->session->listener->outbound ? NULL : d;
 }
@@ -385,9 +387,6 @@ static enum reply_name refusal_of_backend(const struct reply *said, enum recipie
 		return enhanced_code_is(e, 5, 2, 1) ? REPLY_MAILBOX_DISABLED : REPLY_NO_SUCH_USER;
 	if (e.subject == 2 && e.detail == 2)
 		return reply_is_permanent(said) ? REPLY_MAILBOX_FULL : REPLY_MAILBOX_FULL_NOW;
-	/* The backend and we have lost the thread: that says nothing about the recipient. */
-	if (said->code == 500 || said->code == 502 || said->code == 503)
-		return REPLY_BACKEND_TROUBLE;
 	return reply_is_permanent(said) ? REPLY_RECIPIENT_REFUSED : REPLY_RECIPIENT_DEFERRED;
 }
 
@@ -477,6 +476,22 @@ static void look_up(struct transaction *tx, const struct domain_conf *d, struct 
 			&tx->envelope.findings, &tx->arena);
 }
 
+static bool is_repeated(const struct envelope *e, const struct recipient *r)
+{
+	for (const struct recipient *known = e->recipients; known; known = known->next)
+		if (slice_eq(known->identity, r->identity))
+			return true;
+	return false;
+}
+
+/* Who disagreed with others last time comes alone, whether he is named first or later. */
+static bool must_come_alone(struct transaction *tx, const struct recipient *r)
+{
+	const struct recipient *first = tx->envelope.recipients;
+
+	return first && (commit_hinted(tx, first) || commit_hinted(tx, r));
+}
+
 static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipient *r)
 {
 	const struct backend *b;
@@ -488,6 +503,8 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 		return refuse(tx, r, refusal, SLICE("the domain cannot be looked up"));
 	if (refusal != REPLY_NONE)
 		return refuse(tx, r, refusal, SLICE_NULL);
+	if (is_repeated(&tx->envelope, r))
+		return say(tx->session, REPLY_RECIPIENT_OK);
 	if (!same_class(tx, d, r))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
 	v = judge(tx, d, r);
@@ -501,20 +518,12 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	v = judge(tx, d, r);
 	if (v.reply != REPLY_NONE)
 		return refuse_by(tx, r, &v);
-	if (tx->envelope.recipients && commit_hinted(tx, r))
+	if (must_come_alone(tx, r))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
 	tx->relay.backend = b;
 	if (!tx->envelope.recipients)
 		tx->domain = d;
 	return ask_backend(tx, d, r, deadline_in(tx->config->rcpt_budget));
-}
-
-static bool is_repeated(const struct envelope *e, const struct recipient *r)
-{
-	for (const struct recipient *known = e->recipients; known; known = known->next)
-		if (slice_eq(known->path.text, r->path.text))
-			return true;
-	return false;
 }
 
 static ASYNC struct reply cmd_rcpt(struct session *s, const struct command *c)
@@ -533,8 +542,6 @@ static ASYNC struct reply cmd_rcpt(struct session *s, const struct command *c)
 	r->path = path_copy(&tx->arena, &rcpt.forward_path);
 	r->notify = rcpt.notify;
 	r->orcpt = slice_copy(&tx->arena, rcpt.orcpt);
-	if (is_repeated(&tx->envelope, r))
-		return say(s, REPLY_RECIPIENT_OK);
 	struct reply reply = judge_recipient(tx, r);
 	r->reply = reply;
 	r->reply.text = slice_copy(&tx->arena, reply.text);

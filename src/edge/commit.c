@@ -14,7 +14,7 @@
  *               worker: another session is at it right now, come back later
  *
  * The key holds what does not differ between two tries: reverse-path,
- * recipient, Message-ID, Date, From, Subject, body. Trace, DKIM and ARC fields
+ * recipient (as delivered to: two sub-addresses are two), Message-ID, Date, From, Subject, body. Trace, DKIM and ARC fields
  * do differ. A message without Message-ID and Date could be a second one that
  * only looks the same: it is never answered from here.
  *
@@ -76,7 +76,7 @@ static struct store_key entry_key(const struct transaction *tx, const struct rec
 {
 	const struct message_facts *m = &tx->envelope.message;
 	struct slice parts[] = {
-		tx->envelope.reverse_canonical, r->canonical, m->id, m->date, m->from, m->subject,
+		tx->envelope.reverse_canonical, r->identity, m->id, m->date, m->from, m->subject,
 		slice_make((const char *)m->body_sha256, sizeof(m->body_sha256)),
 	};
 
@@ -128,6 +128,8 @@ static enum claim claim(struct transaction *tx, struct recipient *r, const struc
 	}
 	if (entry.state == COMMIT_DELIVERED)
 		return CLAIM_DELIVERED;
+	if (memcmp(entry.ref, tx->envelope.ref, sizeof(entry.ref)) == 0)
+		return CLAIM_OURS;
 	if (entry_is_held(tx, &entry))
 		return CLAIM_HELD;
 	r->in_doubt = tx->in_doubt = true;
@@ -264,7 +266,7 @@ void commit_unheard(struct session *s)
 
 static struct store_key hint_key(const struct transaction *tx, const struct recipient *r)
 {
-	struct slice parts[] = { tx->envelope.reverse_canonical, r->canonical };
+	struct slice parts[] = { tx->envelope.reverse_canonical, r->identity };
 
 	return store_key(store_of(tx), STORE_HINT, parts, 2);
 }

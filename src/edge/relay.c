@@ -58,6 +58,7 @@ static ASYNC bool take_lease(struct transaction *tx, bool fresh, const char **wh
 	struct session *s = tx->session;
 
 	relay->reply = (struct reply){ 0 };
+	relay->lease++;
 	relay->client = pool_take(pool_of(tx), &tx->arena, relay->backend, fresh, &relay->reply, why, d);
 	if (!relay->client)
 		return false;
@@ -68,6 +69,20 @@ static ASYNC bool take_lease(struct transaction *tx, bool fresh, const char **wh
 		return false;
 	}
 	return true;
+}
+
+/* 500, 502, 503 to MAIL, RCPT or DATA: the backend and we have lost the thread. That is no answer about a
+ * sender, a recipient or a message, and the connection is of no more use. */
+static bool is_confused(const struct reply *r)
+{
+	return r->code == 500 || r->code == 502 || r->code == 503;
+}
+
+static bool give_up_on_confusion(const struct reply *r, const char **why)
+{
+	if (is_confused(r))
+		*why = "backend did not understand the dialogue";
+	return is_confused(r);
 }
 
 /* Reads one reply into *out and remembers it as the last. */
@@ -92,6 +107,8 @@ static ASYNC bool ask_recipient(struct transaction *tx, struct recipient *r, con
 	smtp_client_queue_rcpt(relay->client, r);
 	if (!relay->mailed && !read_reply(tx, &mail, why, "backend MAIL", d))
 		return false;
+	if (give_up_on_confusion(&mail, why))
+		return false;
 	relay->mail_refused = !reply_is_positive(&mail);
 	if (relay->mail_refused && relay->client->broken)
 		r->backend_reply = mail;	/* 421: there will be no second answer */
@@ -99,6 +116,8 @@ static ASYNC bool ask_recipient(struct transaction *tx, struct recipient *r, con
 		return false;
 	if (relay->mail_refused)
 		r->backend_reply = mail;
+	else if (give_up_on_confusion(&r->backend_reply, why))
+		return false;
 	relay->mailed = true;
 	return true;
 }
@@ -115,8 +134,10 @@ ASYNC bool relay_rcpt(struct transaction *tx, struct recipient *r, const char **
 			return false;
 		warm = !relay->client->fresh;
 		if (ask_recipient(tx, r, why, d)) {
-			if (reply_is_positive(&r->backend_reply))
+			if (reply_is_positive(&r->backend_reply)) {
 				relay->open_recipients++;
+				r->lease = relay->lease;
+			}
 			if (relay->mail_refused || relay->client->broken)
 				relay_release(tx);
 			else
@@ -140,13 +161,15 @@ static bool to_send(const struct recipient *r)
 	return !r->has_it;
 }
 
-static uint32_t count_to_send(const struct transaction *tx)
+/* The backend's envelope on the held lease names exactly those who are to get the message. */
+static bool lease_fits(const struct transaction *tx)
 {
-	uint32_t n = 0;
-
+	if (!tx->relay.mailed)
+		return false;
 	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next)
-		n += to_send(r);
-	return n;
+		if (to_send(r) != (r->lease == tx->relay.lease))
+			return false;
+	return true;
 }
 
 /* Nobody has an answer yet. */
@@ -169,7 +192,7 @@ static ASYNC bool replay_envelope(struct transaction *tx, bool fresh, const char
 	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next)
 		if (to_send(r))
 			smtp_client_queue_rcpt(relay->client, r);
-	if (!read_reply(tx, &mail, why, "backend MAIL", d))
+	if (!read_reply(tx, &mail, why, "backend MAIL", d) || give_up_on_confusion(&mail, why))
 		return false;
 	relay->mailed = true;
 	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
@@ -179,7 +202,12 @@ static ASYNC bool replay_envelope(struct transaction *tx, bool fresh, const char
 			return false;
 		if (!reply_is_positive(&mail))
 			r->backend_reply = mail;
-		relay->open_recipients += reply_is_positive(&r->backend_reply);
+		else if (give_up_on_confusion(&r->backend_reply, why))
+			return false;
+		if (!reply_is_positive(&r->backend_reply))
+			continue;
+		relay->open_recipients++;
+		r->lease = relay->lease;
 	}
 	return true;
 }
@@ -195,6 +223,8 @@ static ASYNC bool ask_data(struct transaction *tx, bool *go, const char **why, d
 	*go = said.code == 354;
 	if (*go)
 		return true;
+	if (give_up_on_confusion(&said, why))
+		return false;
 	if (said.code / 100 != 4 && said.code / 100 != 5) {
 		*why = "backend answered DATA with neither 354 nor a refusal";
 		return false;
@@ -212,7 +242,7 @@ static ASYNC bool open_data(struct transaction *tx, bool *go, const char **why, 
 	struct relay *relay = &tx->relay;
 
 	*go = false;
-	if (relay->client && (!relay->mailed || relay->open_recipients != count_to_send(tx)))
+	if (relay->client && !lease_fits(tx))
 		relay_release(tx);
 	for (int attempt = 0; attempt < 3; attempt++) {
 		bool warm = true, held = relay->client != NULL;
@@ -275,8 +305,8 @@ static ASYNC bool read_answers(struct transaction *tx, const char **why, deadlin
 		if (said.code == 0 || client->lmtp) {
 			if (!read_reply(tx, &said, why, "backend final reply", d))
 				return false;
-			if (said.code / 100 == 3) {
-				*why = "backend answered the final dot with 3xx";
+			if (said.code / 100 == 3 || is_confused(&said)) {
+				*why = "backend answered the final dot with what is no answer to it";
 				return false;
 			}
 		}

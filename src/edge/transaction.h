@@ -18,6 +18,7 @@ struct relay {
 	struct smtp_client *client;	/* leased; NULL: none (not yet, or given back while the body is slow) */
 	bool mailed;			/* MAIL was accepted on this lease */
 	bool mail_refused;		/* the last answer was to MAIL: it says nothing about a mailbox */
+	uint32_t lease;			/* counts leases: recipients remember the one they were accepted on */
 	uint32_t open_recipients;	/* accepted by the backend on this lease */
 	struct timer hold;		/* gives the lease back when the body is slow */
 	const char *host;		/* url of the host that answered last, for the record */

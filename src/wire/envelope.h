@@ -137,9 +137,11 @@ struct recipient {
 	struct recipient *next;
 	struct path path;		/* as the client wrote it */
 	struct slice canonical;		/* local@domain, folded, tags removed: for every look-up */
+	struct slice identity;		/* what is delivered to: local part as written, domain canonical; for the ledger */
 	struct slice for_backend;	/* path as the backend gets it, without angle brackets */
 	struct slice orcpt;		/* xtext as received, empty if none */
 	uint8_t notify;			/* enum dsn_notify bits, 0: not given */
+	uint32_t lease;			/* the relay's lease on which the backend has accepted it, 0: none */
 	bool exempt;			/* postmaster, abuse: from reputation and content refusals */
 	bool has_it;			/* the commit ledger says so: not sent again */
 	bool in_doubt;			/* an earlier try may have delivered it already */
