@@ -31,6 +31,7 @@
 #define MAX_SOCKETS 512
 #define INHERIT "SPURN_INHERIT"
 #define STOP_TIME (30 * NS_PER_SECOND)
+#define CHECK_TIME (10 * NS_PER_SECOND)	/* of the new binary, for the configuration */
 
 struct listening {
 	char text[128];
@@ -481,8 +482,9 @@ static bool inherit(void)
 /* The new binary must be able to read the configuration before it gets our place. */
 static bool new_binary_agrees(void)
 {
-	pid_t pid = fork();
-	int status;
+	deadline until = clock_precise() + CHECK_TIME;
+	pid_t pid = fork(), ended = 0;
+	int status = 0;
 
 	if (pid == 0) {
 		sigset_t none;
@@ -492,7 +494,17 @@ static bool new_binary_agrees(void)
 		execl(m.options->argv[0], m.options->argv[0], "-t", "-c", m.options->config_path, (char *)NULL);
 		_exit(127);
 	}
-	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	if (pid < 0)
+		return false;
+	/* It may hang over a file of the configuration: supervision waits for it, but not for ever. */
+	while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && clock_precise() < until)
+		usleep(20000);
+	if (ended == 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		return false;
+	}
+	return ended == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static void upgrade(void)

@@ -175,8 +175,11 @@ static ASYNC struct reply cmd_starttls(struct session *s, const struct command *
 	session_say(s, REPLY_READY_TLS, SLICE_NULL);
 	session_flush(s);
 	forget_all_said(s);
-	if (stream_drain(&s->stream, "starttls reply", deadline_in(TLS_BUDGET)) != WAIT_READY ||
-	    !tls_accept(&s->stream, tls, &why, deadline_in(TLS_BUDGET))) {
+	tls_context_ref(tls);	/* the listener may get another while we wait */
+	bool done = stream_drain(&s->stream, "starttls reply", deadline_in(TLS_BUDGET)) == WAIT_READY &&
+		tls_accept(&s->stream, tls, &why, deadline_in(TLS_BUDGET));
+	tls_context_unref(tls);
+	if (!done) {
 		COUNT_IF(true, TLS_HANDSHAKE);
 		s->closing = true;
 		return NO_REPLY;

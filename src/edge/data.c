@@ -14,6 +14,9 @@
 
 #define PROGRESS_LOOK (15 * NS_PER_SECOND)
 #define RATE_GRACE (60 * NS_PER_SECOND)
+/* What is refused is read to its end, so that the sender hears why; but not any amount, and not for ever. */
+#define DRAIN_OCTETS (64u * 1024u * 1024u)	/* beyond the size limit */
+#define DRAIN_RATE (64u * 1024u)		/* octets a second, at least, of a refused chunk */
 
 /* ---- while it arrives ---- */
 
@@ -58,6 +61,7 @@ bool data_begin(struct session *s)
 	tx->framing.repair = l->broken_peers && ip_set_contains(l->broken_peers, &s->client.ip);
 	header_init(&tx->header, &tx->arena, l->header_limit, l->max_fields);
 	tx->times.data_began = clock_now();
+	s->chunk_refusal = REPLY_NONE;	/* of a chunk before */
 	s->last_data = clock_now();
 	s->silent_until = deadline_min(deadline_in(PROGRESS_LOOK), deadline_in(s->listener->data_timeout));
 	if (tx->relay.client)
@@ -68,6 +72,18 @@ bool data_begin(struct session *s)
 static bool over_limit(const struct session *s, uint64_t size)
 {
 	return s->listener->size_limit && size > s->listener->size_limit;
+}
+
+static struct slice limit_text(struct session *s)
+{
+	return slice_of(arena_printf(s->tx ? &s->tx->arena : &s->scratch, "%llu",
+		(unsigned long long)s->listener->size_limit));
+}
+
+static struct slice refusal_detail(struct session *s)
+{
+	return s->chunk_refusal == REPLY_TOO_BIG ? limit_text(s) :
+		s->chunk_refusal == REPLY_BAD_SEQUENCE ? SLICE("MAIL") : SLICE_NULL;
 }
 
 struct reply data_begin_chunk(struct session *s, uint64_t size, bool last)
@@ -83,12 +99,18 @@ struct reply data_begin_chunk(struct session *s, uint64_t size, bool last)
 		s->chunk_refusal = REPLY_NO_RECIPIENTS;
 	else if (!tx->chunking && !data_begin(s))
 		s->chunk_refusal = REPLY_LOCAL_TROUBLE;
-	else if (over_limit(s, tx->framing.content_size + size))
+	else if (over_limit(s, size) || over_limit(s, tx->framing.content_size + size))
 		s->chunk_refusal = REPLY_TOO_BIG;
 	if (tx && s->chunk_refusal == REPLY_NONE)
 		tx->chunking = true;
 	s->mode = SESSION_CHUNK;
 	s->last_data = clock_now();
+	if (s->chunk_refusal != REPLY_NONE) {
+		if (size > s->listener->size_limit + DRAIN_OCTETS)
+			session_hang_up(s, s->chunk_refusal, refusal_detail(s));
+		else	/* nothing that arrives puts the end of its time off */
+			s->last_data += (nanoseconds)(size / DRAIN_RATE) * NS_PER_SECOND;
+	}
 	s->silent_until = deadline_min(deadline_in(PROGRESS_LOOK), deadline_in(s->listener->data_timeout));
 	return (struct reply){ 0 };
 }
@@ -101,6 +123,8 @@ static void look_at_size(struct session *s)
 		tx->too_big = true;
 		tx->discard = true;
 	}
+	if (tx->too_big && tx->framing.content_size > s->listener->size_limit + DRAIN_OCTETS)
+		session_hang_up(s, REPLY_TOO_BIG, limit_text(s));
 	if (tx->header.too_large)
 		tx->discard = true;
 	if (tx->discard && tx->spool.size > 0 && !tx->spool.error)
@@ -128,7 +152,8 @@ bool data_push(struct session *s)
 	size_t used = 0;
 	bool end;
 
-	s->last_data = clock_now();
+	if (s->mode == SESSION_DATA || s->chunk_refusal == REPLY_NONE)
+		s->last_data = clock_now();
 	if (s->mode == SESSION_CHUNK)
 		return push_chunk(s);
 	end = smtp_data_push(&s->tx->framing, stream_input(&s->stream), &used);
@@ -207,8 +232,7 @@ static bool refused_by_form(struct transaction *tx)
 	enum reply_name name = REPLY_NONE;
 
 	if (tx->too_big) {
-		answer(tx, DISPOSITION_REJECT, REPLY_TOO_BIG, slice_of(arena_printf(&tx->arena, "%llu",
-			(unsigned long long)l->size_limit)));
+		answer(tx, DISPOSITION_REJECT, REPLY_TOO_BIG, limit_text(tx->session));
 		return true;
 	}
 	if (tx->header.too_large)
@@ -369,19 +393,15 @@ static void answer_chunk(struct session *s)
 
 static void refuse_chunk(struct session *s)
 {
-	struct slice detail = s->chunk_refusal == REPLY_BAD_SEQUENCE ? SLICE("MAIL") : SLICE_NULL;
-
 	if (s->tx && s->chunk_refusal != REPLY_NO_RECIPIENTS) {
-		struct reply r = transaction_reply(s->tx, s->chunk_refusal, s->chunk_refusal == REPLY_TOO_BIG ?
-			slice_of(arena_printf(&s->tx->arena, "%llu",
-				(unsigned long long)s->listener->size_limit)) : SLICE_NULL);
+		struct reply r = transaction_reply(s->tx, s->chunk_refusal, refusal_detail(s));
 
 		transaction_decide(s->tx, r.code >= 500 ? DISPOSITION_REJECT : DISPOSITION_DEFER, &r);
 		session_reply(s, &r);
 		transaction_end(s);
 		return;
 	}
-	session_say(s, s->chunk_refusal, detail);
+	session_say(s, s->chunk_refusal, refusal_detail(s));
 	s->errors++;
 }
 

@@ -233,15 +233,30 @@ static bool segment_is_over(const struct journal *j)
 	return j->size >= j->conf.segment || (j->size > 0 && clock_wall() - j->begun > j->conf.detail / SEGMENTS_OF_DETAIL);
 }
 
+/* The old segment is left only for a new one that is open: where none can be had (no descriptor, no inode) it goes on
+ * being written, and the next tick tries again. */
+static void rotate(struct journal *j)
+{
+	struct journal old = *j;
+
+	if (!begin_segment(j)) {
+		int error = errno;
+
+		*j = old;
+		log_limited(LOG_ALERT, "journal", "journal: no new segment: %s", strerror(error));
+		return;
+	}
+	close(old.fd);
+	if (old.index_fd >= 0)
+		close(old.index_fd);
+}
+
 void journal_tick(struct journal *j)
 {
 	journal_flush(j);
 	flush_index(j);
-	if (segment_is_over(j) && !j->failing) {
-		end_segment(j);
-		if (!begin_segment(j))
-			write_failed(j, errno);
-	}
+	if (segment_is_over(j) && !j->failing)
+		rotate(j);
 	if (!deadline_passed(j->next_age))
 		return;
 	j->next_age = deadline_in(AGE_INTERVAL);

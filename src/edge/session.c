@@ -30,6 +30,7 @@ struct connect_stage {
 	struct fiber_job job;
 	struct event done;
 	struct session *session;
+	struct config *config;	/* a reference: the session may get another meanwhile */
 	bool finished;
 };
 
@@ -168,6 +169,16 @@ static void session_bury(void *object)
 	free(s);
 }
 
+static void connect_finished(struct connect_stage *stage);
+
+/* One that has not begun yet, for want of a stack, never will. */
+static void cancel_connect(struct connect_stage *stage)
+{
+	fiber_job_cancel(&stage->job);
+	if (!stage->finished && !fiber_job_active(&stage->job))
+		connect_finished(stage);
+}
+
 void session_close(struct session *s)
 {
 	if (s->mode == SESSION_CLOSED)
@@ -185,7 +196,7 @@ void session_close(struct session *s)
 	if (!s->recorded)
 		record_session(s, NULL, NULL);
 	if (s->connect)
-		fiber_job_cancel(&s->connect->job);
+		cancel_connect(s->connect);
 	journal_flush(s->edge->journal);
 	/* A refused client may still be sending: a reset would take our last words from it. */
 	if (s->rejected > 0)
@@ -209,8 +220,6 @@ static void session_pump(struct session *s);
 
 static void park(struct session *s)
 {
-	if (s->mode == SESSION_COMMAND)
-		s->silent_until = deadline_in(s->listener->command_timeout);
 	if (!s->paused)
 		timer_set(&s->timer, s->silent_until);
 	stream_park(&s->stream);
@@ -232,10 +241,17 @@ static bool line_buffered(const struct session *s)
 	return slice_search(in, SLICE("\r\n")) >= 0;
 }
 
+/* The next whole line is due. Single octets of it put nothing off. */
+static void expect_command(struct session *s)
+{
+	s->silent_until = deadline_in(s->listener->command_timeout);
+}
+
 static void begin_greeted_session(struct session *s)
 {
 	s->greeted = true;
 	s->mode = SESSION_COMMAND;
+	expect_command(s);
 	session_say(s, REPLY_GREETING, slice_of(s->config->hostname));
 	session_flush(s);
 }
@@ -250,6 +266,8 @@ static ASYNC void session_work(void *arg)
 	while (s->mode == SESSION_COMMAND && !s->closing && !s->paused &&
 	       stream_line(&s->stream, &line))
 		command_run(s, line);
+	if (s->mode == SESSION_COMMAND)
+		expect_command(s);
 	if (!s->pumping)
 		loop_later(&s->resume);
 }
@@ -455,15 +473,21 @@ static void on_timer(struct timer *t)
 
 /* ---- the beginning ---- */
 
+static void connect_finished(struct connect_stage *stage)
+{
+	stage->finished = true;
+	config_unref(stage->config);
+}
+
 static ASYNC void connect_work(void *arg)
 {
 	struct connect_stage *stage = arg;
 	struct session *s = stage->session;
 	struct findings found = { 0 };
 
-	stage_connect(&s->edge->services, s->config, &s->client, &found, &s->arena,
-		deadline_in(s->config->dnsbl.timeout));
-	stage->finished = true;
+	stage_connect(&s->edge->services, stage->config, &s->client, &found, &s->arena,
+		deadline_in(stage->config->dnsbl.timeout));
+	connect_finished(stage);
 	if (s->mode == SESSION_CLOSED) {
 		loop_bury(session_bury, s);
 		return;
@@ -487,6 +511,8 @@ static void start_connect_stage(struct session *s)
 		return;
 	s->connect = arena_new(&s->arena, struct connect_stage);
 	s->connect->session = s;
+	s->connect->config = s->config;
+	config_ref(s->connect->config);
 	event_init(&s->connect->done);
 	fiber_start(&s->connect->job, "connect", connect_work, s->connect);
 }
@@ -542,9 +568,12 @@ void session_start(struct edge *e, const struct listener_conf *l, int fd, const 
 {
 	struct session *s = calloc(1, sizeof(*s));
 
-	if (!s || !stream_open(&s->stream, fd, on_ready, s)) {
-		free(s);
+	if (!s) {
 		close(fd);
+		return;
+	}
+	if (!stream_open(&s->stream, fd, on_ready, s)) {	/* has closed it */
+		free(s);
 		return;
 	}
 	s->timer.fn = on_timer;

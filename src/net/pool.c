@@ -638,7 +638,12 @@ ASYNC static bool open_address(struct pooled *x, struct take *t, const struct en
 
 	if (!plain && !(tls = context_get(h, a, why)) && h->tls == BACKEND_TLS_VERIFY)
 		return false;
-	if (smtp_client_open(&x->client, t->backend, &h->at, to, tls, h->pool->our_name, reply, why, d))
+	if (tls)
+		tls_context_ref(tls);	/* it may be made anew while we wait */
+	bool opened = smtp_client_open(&x->client, t->backend, &h->at, to, tls, h->pool->our_name, reply, why, d);
+	if (tls)
+		tls_context_unref(tls);
+	if (opened)
 		return true;
 	if (x->client.tls_failed && h->tls == BACKEND_TLS_OPPORTUNISTIC && !fiber_cancelled()) {
 		h->plain_until = deadline_in(PLAIN_SPAN);

@@ -411,6 +411,33 @@ static void test_segment_ends_after_a_day(void **state)
 	quiet();
 }
 
+/* A new segment cannot be had for a while: the old one takes the records, and the next tick tries again. */
+static void test_no_new_segment_for_a_while(void **state)
+{
+	struct journal_conf c = conf();
+	struct journal *j = open_journal(&c);
+	char away[80];
+
+	snprintf(away, sizeof(away), "%s.away", directory);
+	append(j, 1);
+	journal_tick(j);
+	clock_fake_advance(DAY + 2 * NS_PER_SECOND);
+	assert_int_equal(rename(directory, away), 0);
+	for (unsigned n = 2; n < 5; n++) {
+		append(j, n);
+		journal_tick(j);
+	}
+	assert_int_equal(rename(away, directory), 0);
+	assert_int_equal(all(), 4);
+	journal_tick(j);
+	append(j, 5);
+	journal_tick(j);
+	assert_int_equal(files(".jsonl"), 2);
+	assert_int_equal(all(), 5);
+	journal_close(j);
+	quiet();
+}
+
 /* Everything in the directory as one text. */
 static const char *everything(void)
 {
@@ -690,7 +717,7 @@ UNIT_MAIN(
 	J(test_found_by_every_key), J(test_before_the_index_is_written), J(test_in_order_of_time_over_segments),
 	J(test_more_keys_than_entries), J(test_escapes), J(test_crash_leaves_half_a_line), J(test_index_torn_or_lost),
 	J(test_packed), J(test_packed_and_damaged), J(test_not_while_being_written), J(test_left_over_segments),
-	J(test_segment_ends_after_a_day), J(test_faded), J(test_fading_of_text), J(test_fading_of_quoted_local_part),
+	J(test_segment_ends_after_a_day), J(test_no_new_segment_for_a_while), J(test_faded), J(test_fading_of_text), J(test_fading_of_quoted_local_part),
 	J(test_deleted), J(test_two_forms_after_a_crash), J(test_killed_while_ageing), J(test_ageing_is_done_by_one),
 	J(test_thread_ages), J(test_twenty_thousand), J(test_no_directory), J(test_torn_records)
 )
