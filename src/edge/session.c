@@ -316,7 +316,8 @@ static void read_proxy_header(struct session *s)
 		return;
 	case PROXY_BAD:
 		COUNT_IF(true, PROXY_HEADER);
-		s->recorded = true;	/* nobody we know: no client to write a record about */
+		finding_add(&s->findings, &s->arena, CHECK_CLIENT, RESULT_PERMERROR,
+			"The load balancer's PROXY header is missing or malformed.");
 		session_close(s);
 		return;
 	case PROXY_LOCAL:

@@ -54,14 +54,17 @@ static int teardown(void **state)
 
 static void begin(struct try *t, const char *message_id)
 {
+	static unsigned transactions;
+
 	memset(t, 0, sizeof(*t));
-	t->bob.canonical = SLICE("bob@example.org");
-	t->carol.canonical = SLICE("carol@example.org");
+	t->bob.identity = SLICE("bob@example.org");
+	t->carol.identity = SLICE("carol@example.org");
 	t->bob.next = &t->carol;
 	t->tx.session = &session;
 	t->tx.config = &conf;
 	t->tx.envelope = (struct envelope){ .arena = &t->tx.arena, .recipients = &t->bob, .recipient_count = 2,
-		.reverse_canonical = SLICE("a@sender.example"), .ref = "0123456789", .message.id = slice_of(message_id) };
+		.reverse_canonical = SLICE("a@sender.example"), .message.id = slice_of(message_id) };
+	snprintf(t->tx.envelope.ref, sizeof(t->tx.envelope.ref), "REF%07u", ++transactions % 10000000);
 }
 
 static void answer(struct try *t, uint16_t bob, uint16_t carol)
@@ -129,7 +132,7 @@ static void a_living_session_holds_it_and_a_dead_one_leaves_a_doubt(void **state
 	begin(&second, "<3@s>");
 	assert_int_equal(commit_begin(&second.tx), COMMIT_GO);
 	assert_true(second.tx.in_doubt && second.bob.in_doubt && second.carol.in_doubt);
-	assert_string_equal(second.tx.earlier_ref, "0123456789");
+	assert_string_equal(second.tx.earlier_ref, first.tx.envelope.ref);
 	/* No dot was sent: the doubt about the first try stays. */
 	commit_abort(&second.tx);
 	end(&second);
