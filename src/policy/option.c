@@ -2,7 +2,7 @@
  * The table of options, and the manual made from it.
  *
  * One row a key: adding a key means adding a row here and, for the kinds that
- * are more than a value, a reader in config.c. Blocks of later features join as
+ * are more than a value, a reader in config_*.c. Blocks of later features join as
  * further rows.
  */
 #include "policy/option.h"

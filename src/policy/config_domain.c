@@ -1,0 +1,272 @@
+/*
+ * The domain block, its backend and its checks. Domains that name the same hosts
+ * with the same settings share one backend object, so that their recipients may
+ * share a transaction.
+ */
+#include "policy/loader.h"
+#include "policy/value.h"
+
+/* A domain while it is read: sources wait until the separators are known. */
+struct domain_draft {
+	struct domain_conf *conf;
+	struct backend backend;
+	const struct statement *sources[16];
+	size_t source_count;
+	int64_t shrink_guard;
+	const struct word *backend_word;
+};
+
+/* ---- backends ---- */
+
+static bool read_tls_word(struct loader *l, const struct word *w, struct backend *b)
+{
+	static const enum backend_tls modes[] = { BACKEND_TLS_NONE, BACKEND_TLS_OPPORTUNISTIC, BACKEND_TLS_VERIFY };
+	int64_t i;
+
+	if (!slice_starts(w->text, SLICE("tls=")))
+		return false;
+	i = loader_choice("none|opportunistic|verify", slice_from(w->text, 4));
+	if (i < 0 || i >= (int64_t)(sizeof(modes) / sizeof(modes[0])))
+		report_error(&l->report, w, "tls is verify, opportunistic or none");
+	else
+		b->tls = modes[i];
+	return true;
+}
+
+void loader_backend_urls(struct loader *l, const struct statement *st, struct backend *b)
+{
+	struct backend_host *hosts = arena_array(l->a, struct backend_host, st->count);
+	struct str name = STR_IN(l->a);
+	const char *why;
+
+	if (!loader_has_arguments(l, st))
+		return;
+	b->tls = BACKEND_TLS_OPPORTUNISTIC;
+	b->host_count = 0;	/* a second directive is a mistake, already reported */
+	for (size_t i = 1; i < st->count; i++) {
+		if (read_tls_word(l, &st->words[i], b))
+			continue;
+		if (!value_backend_host(l->a, st->words[i].text, &hosts[b->host_count], &why)) {
+			report_error(&l->report, &st->words[i], "%.*s: %s", SLICE_ARG(st->words[i].text), why);
+			continue;
+		}
+		if (b->host_count > 0 && hosts[b->host_count].protocol != hosts[0].protocol)
+			report_error(&l->report, &st->words[i], "the hosts of a backend speak one protocol");
+		if (name.n > 0)
+			str_addc(&name, ' ');
+		str_add(&name, st->words[i].text);
+		b->host_count++;
+	}
+	b->hosts = hosts;
+	b->name = str_cstr(&name);
+}
+
+static bool same_backend(const struct backend *a, const struct backend *b)
+{
+	return strcmp(a->name, b->name) == 0 && a->tls == b->tls && a->max_connections == b->max_connections &&
+		a->keep_idle == b->keep_idle && a->forward_client == b->forward_client &&
+		strcmp(a->ca_file ? a->ca_file : "", b->ca_file ? b->ca_file : "") == 0;
+}
+
+/* One object for what is one backend, so that recipients of several domains may share a transaction. */
+const struct backend *loader_share_backend(struct loader *l, const struct backend *draft)
+{
+	struct config *c = l->c;
+	const struct backend **more;
+
+	for (size_t i = 0; i < c->backend_count; i++)
+		if (same_backend(c->backends[i], draft))
+			return c->backends[i];
+	struct backend *b = arena_new(l->a, struct backend);
+	*b = *draft;
+	more = arena_array(l->a, const struct backend *, c->backend_count + 1);
+	if (c->backend_count)
+		memcpy(more, c->backends, c->backend_count * sizeof(*more));
+	more[c->backend_count++] = b;
+	c->backends = more;
+	return b;
+}
+
+/* The defaults of backends stand with the domain's options. */
+void loader_backend_defaults(struct loader *l, struct backend *b)
+{
+	*b = (struct backend){ .name = "" };
+	loader_defaults(l, "domain", b);
+}
+
+/* ---- checks ---- */
+
+static int check_of(struct slice name)
+{
+	for (int i = 0; i < CHECK_COUNT; i++)
+		if (slice_eq(name, slice_of(check_name(i))))
+			return i;
+	return -1;
+}
+
+bool loader_knows_check(int check)
+{
+	return check < CHECK_DKIM && check != CHECK_SPF;
+}
+
+/* "check NAME { mode MODE; }": the mode, or -1. */
+static int read_check(struct loader *l, const struct statement *block, int *check)
+{
+	int mode = -1;
+
+	*check = block->count == 2 && block->is_block ? check_of(block->words[1].text) : -1;
+	if (*check < 0) {
+		report_error(&l->report, &block->words[block->count > 1],
+			block->count == 2 && block->is_block ? "no such check" : "check NAME { ... }");
+		return -1;
+	}
+	if (!loader_knows_check(*check)) {
+		report_warning(&l->report, &block->words[1], "check %s is not part of this version: ignored",
+			check_name(*check));
+		return -1;
+	}
+	for (const struct statement *st = block->children; st; st = st->next) {
+		const struct option *o = loader_option(l, "check", st, &l->recipient_times);
+
+		if (!o)
+			continue;
+		mode = st->count == 2 ? (int)loader_choice(o->choices, st->words[1].text) : -1;
+		if (mode < 0)
+			report_error(&l->report, &st->words[st->count > 1], "mode is one of %s", o->choices);
+	}
+	return mode;
+}
+
+void loader_read_check(struct loader *l, const struct statement *block)
+{
+	int check, mode = read_check(l, block, &check);
+
+	if (mode >= 0)
+		l->c->check_mode[check] = (uint8_t)mode;
+}
+
+/* ---- domains ---- */
+
+static void read_domain_option(struct loader *l, const struct option *o, const struct statement *st,
+	struct domain_draft *draft)
+{
+	const char *why;
+	int check, mode;
+
+	if (strcmp(o->name, "backend") == 0) {
+		if (draft->backend_word)
+			report_error(&l->report, &st->words[0], "a second backend; name all hosts in one directive");
+		draft->backend_word = &st->words[0];
+		loader_backend_urls(l, st, &draft->backend);
+	} else if (strcmp(o->name, "recipients") == 0) {
+		if (draft->source_count < sizeof(draft->sources) / sizeof(draft->sources[0]))
+			draft->sources[draft->source_count++] = st;
+	} else if (strcmp(o->name, "sub-address") == 0) {
+		if (loader_has_arguments(l, st))
+			draft->conf->separators = st->words[1].text;
+	} else if (strcmp(o->name, "shrink-guard") == 0) {
+		if (!loader_has_arguments(l, st))
+			return;
+		if (!value_count(st->words[1].text, &draft->shrink_guard, &why) || draft->shrink_guard > 100)
+			report_error(&l->report, &st->words[1], "shrink-guard is a percentage, 0 to 100");
+	} else if (strcmp(o->name, "check") == 0) {
+		mode = read_check(l, st, &check);
+		if (mode >= 0)
+			draft->conf->mode[check] = (uint8_t)(mode + 1);
+	}
+}
+
+static void read_sources(struct loader *l, struct domain_draft *draft)
+{
+	struct recipient_conf *conf = &draft->conf->recipients;
+	struct recipient_source *sources = arena_array(l->a, struct recipient_source, draft->source_count + 1);
+
+	for (size_t i = 0; i < draft->source_count; i++) {
+		const struct statement *st = draft->sources[i];
+		struct recipient_source *source = &sources[conf->source_count];
+
+		if (loader_names_file(st)) {
+			source->kind = SOURCE_FILE;
+			source->file = loader_list_file(l, st, 2, LIST_RECIPIENTS, draft->conf->separators,
+				(unsigned)draft->shrink_guard);
+			conf->source_count += source->file != NULL;
+		} else if (st->count == 2 && slice_eq(st->words[1].text, SLICE("callforward"))) {
+			source->kind = SOURCE_CALLFORWARD;
+			conf->callforward = true;
+			conf->source_count++;
+		} else {
+			report_error(&l->report, &st->words[st->count > 1],
+				"recipients file FILE, or recipients callforward");
+		}
+	}
+	conf->sources = sources;
+}
+
+static void check_domain(struct loader *l, const struct statement *block, const struct domain_draft *draft)
+{
+	if (draft->source_count == 0)
+		report_error(&l->report, &block->words[0], "domain %s has no recipients directive: Spurn must be able "
+			"to tell who exists (recipients file FILE; or recipients callforward;)", draft->conf->name);
+	if (!draft->backend_word)
+		report_error(&l->report, &block->words[0], "domain %s has no backend", draft->conf->name);
+}
+
+struct domain_entry {
+	struct table_link link;
+	const struct domain_conf *conf;
+};
+
+static bool domain_matches(const struct table_link *link, const void *key)
+{
+	const struct domain_entry *e = container_of(link, struct domain_entry, link);
+	const struct slice *name = key;
+
+	return slice_eq(slice_of(e->conf->name), *name);
+}
+
+static void index_domain(struct loader *l, const struct word *at, const struct domain_conf *d)
+{
+	struct domain_entry *e = arena_new(l->a, struct domain_entry);
+
+	if (config_domain(l->c, slice_of(d->name))) {
+		report_error(&l->report, at, "domain %s stands twice", d->name);
+		return;
+	}
+	e->conf = d;
+	table_add(&l->c->domain_index, &e->link, hash_bytes(d->name, strlen(d->name)));
+}
+
+void loader_read_domain(struct loader *l, const struct statement *block)
+{
+	struct domain_draft draft = { .conf = &l->c->domains[l->c->domain_count], .shrink_guard = 20 };
+	struct slice name;
+
+	if (block->count != 2 || !block->is_block) {
+		report_error(&l->report, &block->words[0], "domain NAME { ... }");
+		return;
+	}
+	name = domain_valid(block->words[1].text, true) ? domain_canonical(l->a, block->words[1].text) : SLICE_NULL;
+	if (name.n == 0)
+		report_error(&l->report, &block->words[1], "'%.*s' is no domain name", SLICE_ARG(block->words[1].text));
+	draft.conf->name = slice_cstr(l->a, name.n ? name : SLICE("invalid"));
+	loader_backend_defaults(l, &draft.backend);
+	for (const struct statement *st = block->children; st; st = st->next) {
+		const struct option *o = loader_option(l, "domain", st, &draft.backend);
+
+		if (o)
+			read_domain_option(l, o, st, &draft);
+	}
+	check_domain(l, block, &draft);
+	read_sources(l, &draft);
+	draft.conf->backend = loader_share_backend(l, &draft.backend);
+	l->c->domain_count++;
+	if (name.n > 0)
+		index_domain(l, &block->words[1], draft.conf);
+}
+
+const struct domain_conf *config_domain(const struct config *c, struct slice name)
+{
+	struct table_link *link = table_find(&c->domain_index, hash_bytes(name.p, name.n), domain_matches, &name);
+
+	return link ? container_of(link, struct domain_entry, link)->conf : NULL;
+}

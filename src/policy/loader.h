@@ -1,0 +1,54 @@
+/*
+ * Reading a configuration: what all readers of blocks share, and the readers.
+ * For policy/ alone; the result is policy/config.h.
+ */
+#ifndef SPURN_POLICY_LOADER_H
+#define SPURN_POLICY_LOADER_H
+
+#include "policy/config.h"
+#include "policy/option.h"
+#include "policy/syntax.h"
+
+struct loader {
+	struct report report;
+	struct config *c;
+	struct arena *a;
+	struct recipient_conf recipient_times;
+};
+
+/* ---- loader.c ---- */
+
+/* The place of a word among "a|b|c", or -1. */
+int64_t loader_choice(const char *choices, struct slice text);
+/* Sets every default of a block's options in its struct. */
+void loader_defaults(struct loader *l, const char *block, void *base);
+/* The option of a statement that needs a reader of its own. NULL: it was a plain value and is stored, or a mistake
+ * was reported. */
+const struct option *loader_option(struct loader *l, const char *block, const struct statement *st, void *base);
+/* false, and reported: the directive stands alone. */
+bool loader_has_arguments(struct loader *l, const struct statement *st);
+/* Adds the prefixes of a directive to a set, which is made if need be; ip_set_finish() is the caller's. */
+void loader_prefixes(struct loader *l, const struct statement *st, struct ip_set **set);
+/* "... file FILE": the file is word number `at`. NULL: reported. */
+struct list_file *loader_list_file(struct loader *l, const struct statement *st, size_t at, enum list_kind kind,
+	struct slice separators, unsigned guard);
+bool loader_names_file(const struct statement *st);
+
+/* ---- readers of blocks ---- */
+
+void loader_read_clients(struct loader *l, const struct statement *block);
+void loader_read_senders(struct loader *l, const struct statement *block);
+void loader_read_resolver(struct loader *l, const struct statement *block);
+void loader_read_dnsbl(struct loader *l, const struct statement *block);
+void loader_read_listener(struct loader *l, const struct statement *block);
+void loader_read_domain(struct loader *l, const struct statement *block);
+void loader_read_check(struct loader *l, const struct statement *block);
+
+/* Whether this version obeys `check NAME`. */
+bool loader_knows_check(int check);
+/* A backend before its directives, its directive, and the one object for all that are the same. */
+void loader_backend_defaults(struct loader *l, struct backend *b);
+void loader_backend_urls(struct loader *l, const struct statement *st, struct backend *b);
+const struct backend *loader_share_backend(struct loader *l, const struct backend *draft);
+
+#endif
