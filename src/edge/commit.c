@@ -294,3 +294,14 @@ void commit_hint(struct transaction *tx, const struct recipient *r)
 	if (store_put(store_of(tx), STORE_HINT, &key, &value) != STORE_OK)
 		trouble(tx);
 }
+
+void commit_unhint(struct transaction *tx, const struct recipient *r)
+{
+	struct store_key key;
+
+	if (!commit_hinted(tx, r))
+		return;
+	key = hint_key(tx, r);
+	if (store_delete(store_of(tx), STORE_HINT, &key) == STORE_TROUBLE)
+		trouble(tx);
+}

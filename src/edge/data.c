@@ -302,6 +302,8 @@ static void answer_outcome(struct transaction *tx, enum disposition accepted)
 	struct outcome o = outcome_of(tx);
 
 	commit_settle(tx);
+	if (tx->envelope.recipient_count == 1)
+		commit_unhint(tx, tx->envelope.recipients);
 	if (!o.refusal) {
 		edge_count(tx->session->edge, EDGE_OCTETS_RELAYED, (int64_t)tx->envelope.message.size);
 		answer(tx, accepted, REPLY_ACCEPTED, slice_of(tx->envelope.ref));

@@ -107,5 +107,7 @@ void commit_unheard(struct session *s);
 /* Did this recipient disagree with others last time? Then it must come alone. */
 bool commit_hinted(struct transaction *tx, const struct recipient *r);
 void commit_hint(struct transaction *tx, const struct recipient *r);
+/* It came alone and has heard its answer. */
+void commit_unhint(struct transaction *tx, const struct recipient *r);
 
 #endif
