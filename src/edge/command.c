@@ -227,6 +227,7 @@ static bool envelope_from_mail(struct envelope *e, const struct mail_command *ma
 	e->envid = slice_copy(e->arena, mail->envid);
 	if (path_is_null(&e->reverse_path))
 		return true;
+	e->reverse_for_backend = e->reverse_path.text;
 	if (!address_form(e->arena, &e->reverse_path, SLICE_NULL, &form))
 		return false;
 	e->reverse_canonical = form.canonical;

@@ -28,11 +28,22 @@ static void on_wire(void *arg, struct slice piece)
 		tx->discard = true;
 }
 
-/* A line that is no field began before it could be told: its beginning is body, too. */
-static void hash_lead(struct transaction *tx)
+static void add_body(struct transaction *tx, struct slice piece)
 {
-	if (tx->header.done && tx->header.body_lead.n > 0)
-		EVP_DigestUpdate(tx->body_hash, tx->header.body_lead.p, tx->header.body_lead.n);
+	if (piece.n == 0)
+		return;
+	EVP_DigestUpdate(tx->body_hash, piece.p, piece.n);
+	stage_message_body(tx->stage, piece);
+}
+
+/* The header section is complete. A line that is no field began before it could be told: its beginning is body, too. */
+static void end_header(struct transaction *tx)
+{
+	if (!tx->header.done || tx->header_seen)
+		return;
+	tx->header_seen = true;
+	stage_message_header(tx->stage, &tx->header);
+	add_body(tx, tx->header.body_lead);
 }
 
 static void on_content(void *arg, struct slice piece)
@@ -43,10 +54,18 @@ static void on_content(void *arg, struct slice piece)
 		return;
 	if (!tx->header.done) {
 		piece = slice_from(piece, header_push(&tx->header, piece));
-		hash_lead(tx);
+		end_header(tx);
 	}
-	if (piece.n > 0)
-		EVP_DigestUpdate(tx->body_hash, piece.p, piece.n);
+	add_body(tx, piece);
+}
+
+static struct message_stage *begin_stage(struct session *s)
+{
+	struct transaction *tx = s->tx;
+
+	return stage_message_begin(&(struct message_view){ .services = &s->edge->services, .config = tx->config,
+		.domain = tx->domain, .listener = s->listener, .envelope = &tx->envelope,
+		.source = content_of(tx) });
 }
 
 bool data_begin(struct session *s)
@@ -60,6 +79,7 @@ bool data_begin(struct session *s)
 	smtp_data_init(&tx->framing, on_wire, on_content, tx);
 	tx->framing.repair = l->broken_peers && ip_set_contains(l->broken_peers, &s->client.ip);
 	header_init(&tx->header, &tx->arena, l->header_limit, l->max_fields);
+	tx->stage = begin_stage(s);
 	tx->times.data_began = clock_now();
 	s->chunk_refusal = REPLY_NONE;	/* of a chunk before */
 	s->last_data = clock_now();
@@ -187,7 +207,7 @@ static void learn_facts(struct transaction *tx)
 
 	if (!tx->header.done) {
 		header_finish(&tx->header);
-		hash_lead(tx);
+		end_header(tx);
 	}
 	m->id = header_message_id(&tx->arena, h);
 	if ((f = header_field(h, SLICE("Date"), 0)))
@@ -334,11 +354,10 @@ static void answer_trouble(struct transaction *tx, bool sent_dot, const char *wh
 		sent_dot ? REPLY_BACKEND_TROUBLE : REPLY_BACKEND_DOWN);
 }
 
-static ASYNC void relay_and_answer(struct transaction *tx, enum disposition accepted)
+static ASYNC void relay_and_answer(struct transaction *tx, enum disposition accepted, deadline until)
 {
 	const char *why = NULL;
 	bool sent_dot = false;
-	deadline until = deadline_in(tx->config->answer_budget);
 	nanoseconds began = clock_precise();
 
 	switch (commit_begin(tx)) {
@@ -361,25 +380,36 @@ static ASYNC void relay_and_answer(struct transaction *tx, enum disposition acce
 		answer_trouble(tx, sent_dot, why, until);
 }
 
+/* The checks of the message. The backend's transaction waits for them no longer than it would for a slow client. */
+static ASYNC struct verdict judge_message(struct transaction *tx, deadline until)
+{
+	nanoseconds began = clock_precise();
+
+	stage_message_finish(tx->stage, until);
+	tx->times.scan = clock_precise() - began;
+	if (tx->times.scan > tx->config->hold_backend)
+		relay_release(tx);
+	return verdict_of_message(tx->config, tx->domain, &tx->envelope, *tx->session->edge->services.observe_all);
+}
+
 static ASYNC void finish_message(struct session *s)
 {
 	struct transaction *tx = s->tx;
-	struct verdict v = { .disposition = DISPOSITION_ACCEPT };
+	deadline until = deadline_in(tx->config->answer_budget);
 
 	tx->times.data = clock_now() - tx->times.data_began;
 	timer_clear(&tx->relay.hold);
 	learn_facts(tx);
 	if (!refused_by_form(tx)) {
-		if (!s->listener->outbound)
-			v = verdict_of_message(tx->config, tx->domain, &tx->envelope,
-				*s->edge->services.observe_all);
+		struct verdict v = judge_message(tx, until);
+
 		tx->because = v.because;
 		if (v.reply != REPLY_NONE)
 			answer(tx, v.disposition, v.reply, v.detail);
 		else if (s->edge->rehearsal)
 			answer(tx, v.disposition, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
 		else
-			relay_and_answer(tx, v.disposition);
+			relay_and_answer(tx, v.disposition, until);
 	}
 	transaction_end(s);
 }

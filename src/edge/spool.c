@@ -166,6 +166,37 @@ bool spool_add(struct spool *s, struct slice bytes)
 	return true;
 }
 
+static ptrdiff_t file_read(const struct spool *s, uint64_t from, char *to, size_t room)
+{
+	ssize_t n;
+
+	do {
+		n = pread(s->fd, to, room, (off_t)from);
+	} while (n < 0 && errno == EINTR);
+	return n;
+}
+
+ptrdiff_t spool_read(const struct spool *s, uint64_t from, char *to, size_t room)
+{
+	size_t done = 0;
+
+	if (s->fd >= 0)
+		return file_read(s, from, to, room);
+	for (const struct spool_chunk *chunk = s->first; chunk && done < room; chunk = chunk->next) {
+		size_t n;
+
+		if (from >= chunk->used) {
+			from -= chunk->used;
+			continue;
+		}
+		n = chunk->used - from < room - done ? chunk->used - from : room - done;
+		memcpy(to + done, chunk->bytes + from, n);
+		done += n;
+		from = 0;
+	}
+	return (ptrdiff_t)done;
+}
+
 #define SEND_AT_ONCE 32
 
 /* Collects pieces and sends them a few at a time. */

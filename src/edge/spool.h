@@ -43,6 +43,8 @@ void spool_init(struct spool *s, struct spool_pool *pool);
 /* false: the file could not be written; s->error says why, and stays. */
 bool spool_add(struct spool *s, struct slice bytes);
 void spool_drop(struct spool *s);
+/* Up to `room` octets from an offset on, also while more arrives. 0: there is no more (yet); -1: the file cannot be read. */
+ptrdiff_t spool_read(const struct spool *s, uint64_t from, char *to, size_t room);
 /* Sends `lead`, the spool from an offset, and `tail`; a message in memory leaves in one call. */
 ASYNC enum wait_result spool_send(const struct spool *s, uint64_t from, struct slice lead,
 	struct slice tail, struct stream *to, const char *label, deadline d);

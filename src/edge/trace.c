@@ -4,8 +4,8 @@
  *
  * Signed bytes stay as they were: a message that carries none of our own marks
  * from outside is relayed from the spool untouched, behind our fields. Only if
- * a forged mark has to go (Spurn-*, Authentication-Results in our name) is the header
- * section written again without it, field by field as it came.
+ * a forged mark has to go (Spurn-*, Authentication-Results in our name) or a scanner changes a field is the header
+ * section written again, field by field as it came.
  */
 #include "edge/transaction.h"
 
@@ -80,8 +80,12 @@ static bool is_forged_mark(const struct field *f, const char *hostname)
 	return slice_eq_nocase(f->name, SLICE("Authentication-Results")) && names_us(f, hostname);
 }
 
-static bool has_forged_marks(const struct transaction *tx)
+/* Whether fields that the client sent have to go or to change. */
+static bool is_rewritten(const struct transaction *tx)
 {
+	for (const struct header_change *c = tx->envelope.changes.first; c; c = c->next)
+		if (c->kind != HEADER_PREPEND)
+			return true;
 	for (uint32_t i = 0; i < tx->header.count; i++)
 		if (is_forged_mark(&tx->header.fields[i], tx->config->hostname))
 			return true;
@@ -107,8 +111,22 @@ static uint64_t add_stuffed(struct str *out, struct slice text)
 	return dots;
 }
 
-/* Writes the header again without the forged marks; returns the wire offset of the body. */
-static uint64_t add_cleaned_header(struct str *out, const struct transaction *tx)
+/* Changes of one kind, in their order; at: only those of this field. Returns whether there were any. */
+static bool add_changes(struct str *out, const struct transaction *tx, enum header_change_kind kind, uint32_t at)
+{
+	bool any = false;
+
+	for (const struct header_change *c = tx->envelope.changes.first; c; c = c->next) {
+		if (c->kind != kind || (kind != HEADER_PREPEND && kind != HEADER_APPEND && c->field != at))
+			continue;
+		add_stuffed(out, c->text);
+		any = true;
+	}
+	return any;
+}
+
+/* Writes the header again with all changes and without the forged marks; returns the wire offset of what follows it. */
+static uint64_t add_rewritten_header(struct str *out, const struct transaction *tx)
 {
 	struct arena scratch = ARENA_INIT;
 	struct str original = STR_IN(&scratch);
@@ -117,9 +135,15 @@ static uint64_t add_cleaned_header(struct str *out, const struct transaction *tx
 	add_stuffed(&original, str_slice(&tx->header.bytes));
 	offset = original.n;
 	arena_drop(&scratch);
-	for (uint32_t i = 0; i < tx->header.count; i++)
-		if (!is_forged_mark(&tx->header.fields[i], tx->config->hostname))
-			add_stuffed(out, tx->header.fields[i].raw);
+	for (uint32_t i = 0; i < tx->header.count; i++) {
+		const struct field *f = &tx->header.fields[i];
+
+		add_changes(out, tx, HEADER_INSERT, i);
+		if (!add_changes(out, tx, HEADER_REPLACE, i) && !add_changes(out, tx, HEADER_REMOVE, i) &&
+		    !is_forged_mark(f, tx->config->hostname))
+			add_stuffed(out, f->raw);
+	}
+	add_changes(out, tx, HEADER_APPEND, 0);
 	return offset;
 }
 
@@ -130,7 +154,8 @@ struct slice trace_lead(struct transaction *tx, uint64_t *from)
 	*from = 0;
 	add_received(&out, tx);
 	add_mark(&out, tx);
-	if (has_forged_marks(tx))
-		*from = add_cleaned_header(&out, tx);
+	add_changes(&out, tx, HEADER_PREPEND, 0);
+	if (is_rewritten(tx))
+		*from = add_rewritten_header(&out, tx);
 	return str_slice(&out);
 }

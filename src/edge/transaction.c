@@ -53,6 +53,7 @@ void transaction_end(struct session *s)
 	timer_clear(&tx->relay.hold);
 	record_transaction(tx);
 	s->recorded = true;
+	stage_message_drop(tx->stage);
 	spool_drop(&tx->spool);
 	EVP_MD_CTX_free(tx->body_hash);
 	config_unref(tx->config);

@@ -9,6 +9,7 @@
 #define SPURN_EDGE_TRANSACTION_H
 
 #include "edge/session.h"
+#include "policy/stage_message.h"
 #include "wire/message.h"
 #include "wire/smtp_data.h"
 
@@ -37,6 +38,8 @@ struct transaction {
 	struct header header;
 	struct spool spool;
 	EVP_MD_CTX *body_hash;
+	struct message_stage *stage;	/* NULL until the message begins */
+	bool header_seen;		/* by the stage */
 	struct store_key *commit_keys;	/* one per recipient, parallel to the list; NULL: no ledger for this one */
 	bool chunking, too_big, discard, in_doubt, ledger_trouble;
 	const char *earlier_ref;	/* of the try that left an in-doubt entry */
@@ -74,6 +77,11 @@ void record_session(struct session *s, const char *reference, const struct reply
 /* What goes before the message: our Received field and marks, and, if fields of the message have to be removed, the rest
  * of the header, dot-stuffed. *from: the wire offset at which the spool is sent on. */
 struct slice trace_lead(struct transaction *tx, uint64_t *from);
+
+/* ---- content.c ---- */
+
+/* The content of the spooled message; good as long as the transaction. */
+struct content_source content_of(struct transaction *tx);
 
 /* ---- relay.c ---- */
 

@@ -600,7 +600,7 @@ void smtp_client_queue_mail(struct smtp_client *c, const struct envelope *e, uin
 	if (!command_begin(c))
 		return;
 	command_add(c, SLICE("MAIL FROM:<"));
-	command_add(c, e->reverse_path.text);
+	command_add(c, e->reverse_for_backend);
 	command_add(c, SLICE(">"));
 	if (size > 0 && (c->capabilities & CAP_SIZE))
 		command_add(c, slice_make(number,

@@ -27,14 +27,6 @@ static bool wanted(const struct config *c, enum check check)
 	return c->check_mode[check] != MODE_OFF;
 }
 
-static void join(struct findings *to, const struct findings *from)
-{
-	if (!from->first)
-		return;
-	*(to->last ? to->last : &to->first) = from->first;
-	to->last = from->last;
-}
-
 static ASYNC void run_member(void *arg)
 {
 	struct stage_check *c = arg;
@@ -56,7 +48,7 @@ static ASYNC void run_all(struct stage_check *checks, size_t count, struct findi
 		group_wait(&g, "checks", until);
 	}
 	for (size_t i = 0; i < count; i++)
-		join(to, &checks[i].found);
+		findings_join(to, &checks[i].found);
 }
 
 /* ---- CONNECT ---- */

@@ -5,7 +5,7 @@
  *   HELO     plausibility
  *   MAIL     sender lists, sender domain, DNSBL by sender domain and HELO
  *   RCPT     recipient sources
- *   MESSAGE  (content, bounce proofs, DKIM ...: later issues)
+ *   MESSAGE  what looks at the message itself: policy/stage_message.h
  *
  * A stage is an ordered table of checks; those of one stage that ask the network
  * run in parallel under the stage's deadline. Stages add findings and decide nothing.

@@ -11,33 +11,62 @@
 #include "policy/verdict.h"
 
 enum kind {
-	KIND_REPUTATION,	/* of the client or the sender: exemptions apply */
+	KIND_REPUTATION,	/* of the client or the sender, or of content: exemptions apply */
 	KIND_FACT,		/* holds for everybody */
 };
 
-static const struct rule {
-	enum check check;
-	enum result result;
-	enum disposition disposition;
-	enum reply_name reply;
-	enum kind kind;
-} rules[] = {
-	{ CHECK_CLIENT,        RESULT_DENIED,    DISPOSITION_REJECT, REPLY_CLIENT_DENIED,      KIND_REPUTATION },
-	{ CHECK_DNSBL,         RESULT_LISTED,    DISPOSITION_REJECT, REPLY_CLIENT_LISTED,      KIND_REPUTATION },
-	{ CHECK_SENDER,        RESULT_DENIED,    DISPOSITION_REJECT, REPLY_SENDER_DENIED,      KIND_REPUTATION },
-	{ CHECK_SENDER_DOMAIN, RESULT_NXDOMAIN,  DISPOSITION_REJECT, REPLY_NO_SENDER_DOMAIN,   KIND_FACT },
-	{ CHECK_SENDER_DOMAIN, RESULT_NULL_MX,   DISPOSITION_REJECT, REPLY_SENDER_NULL_MX,     KIND_FACT },
-	{ CHECK_SENDER_DOMAIN, RESULT_BAD_MX,    DISPOSITION_REJECT, REPLY_SENDER_BAD_MX,      KIND_FACT },
-	{ CHECK_SENDER_DOMAIN, RESULT_TEMPERROR, DISPOSITION_DEFER,  REPLY_SENDER_DNS_TROUBLE, KIND_FACT },
-	{ CHECK_RECIPIENT,     RESULT_NO_SUCH_USER, DISPOSITION_REJECT, REPLY_NO_SUCH_USER,    KIND_FACT },
-	{ CHECK_RECIPIENT,     RESULT_UNCONFIRMED, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED, KIND_FACT },
-	{ CHECK_RECIPIENT,     RESULT_UNKNOWN,   DISPOSITION_DEFER,  REPLY_RECIPIENT_UNKNOWN,  KIND_FACT },
-};
+/* When a finding is spoken. */
+enum moment { AT_RCPT, AT_END };
 
 /* What all findings together say before any single rule is looked at. */
 struct weighing {
+	const struct config *config;
+	const struct domain_conf *domain;	/* NULL on the outbound side */
+	const struct envelope *envelope;
+	const struct recipient *recipient;	/* AT_RCPT */
+	enum moment moment;
 	int score;			/* DNSBL weights */
 	bool sender_allowed, client_allowed;
+	bool exempt;			/* postmaster@ or abuse@, or nobody else at the end */
+};
+
+struct rule {
+	enum check check;
+	enum result result;
+	enum moment moment;
+	enum kind kind;
+	enum disposition disposition;
+	enum reply_name reply;
+	/* What it leads to depends on more than the result; DISPOSITION_ACCEPT: argues for nothing. NULL: it does not. */
+	enum disposition (*choose)(const struct weighing *w, const struct finding *f);
+};
+
+static enum disposition listed(const struct weighing *w, const struct finding *f)
+{
+	if (w->client_allowed || w->sender_allowed || f->weight <= 0 || w->score < w->config->dnsbl.threshold)
+		return DISPOSITION_ACCEPT;
+	return DISPOSITION_REJECT;
+}
+
+static enum disposition sender_denied(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->sender_allowed ? DISPOSITION_ACCEPT : DISPOSITION_REJECT;
+}
+
+static const struct rule rules[] = {
+	{ CHECK_CLIENT, RESULT_DENIED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_DENIED, NULL },
+	{ CHECK_DNSBL, RESULT_LISTED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_LISTED, listed },
+	{ CHECK_SENDER, RESULT_DENIED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SENDER_DENIED,
+		sender_denied },
+	{ CHECK_SENDER_DOMAIN, RESULT_NXDOMAIN, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NO_SENDER_DOMAIN, NULL },
+	{ CHECK_SENDER_DOMAIN, RESULT_NULL_MX, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_SENDER_NULL_MX, NULL },
+	{ CHECK_SENDER_DOMAIN, RESULT_BAD_MX, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_SENDER_BAD_MX, NULL },
+	{ CHECK_SENDER_DOMAIN, RESULT_TEMPERROR, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_SENDER_DNS_TROUBLE, NULL },
+	{ CHECK_RECIPIENT, RESULT_NO_SUCH_USER, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NO_SUCH_USER, NULL },
+	{ CHECK_RECIPIENT, RESULT_UNCONFIRMED, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED,
+		NULL },
+	{ CHECK_RECIPIENT, RESULT_UNKNOWN, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNKNOWN, NULL },
 };
 
 static void weigh(struct weighing *w, const struct findings *list)
@@ -50,53 +79,44 @@ static void weigh(struct weighing *w, const struct findings *list)
 	}
 }
 
-static bool is_exempt(const struct weighing *w, const struct rule *rule, const struct finding *f,
-	const struct recipient *r)
-{
-	if (rule->kind != KIND_REPUTATION)
-		return false;
-	if (r && r->exempt)
-		return true;
-	if (f->check == CHECK_DNSBL && (w->client_allowed || w->sender_allowed))
-		return true;
-	return f->check == CHECK_SENDER && w->sender_allowed;
-}
-
-static const struct rule *rule_of(const struct finding *f)
+static const struct rule *rule_of(const struct finding *f, enum moment moment)
 {
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-		if (rules[i].check == f->check && rules[i].result == f->result)
+		if (rules[i].check == f->check && rules[i].result == f->result && rules[i].moment == moment)
 			return &rules[i];
 	return NULL;
 }
 
-/* What one finding argues for. REPLY_NONE: for nothing. */
-static struct verdict argue(const struct config *c, const struct weighing *w, struct finding *f,
-	const struct recipient *r)
+/* What one finding argues for. DISPOSITION_ACCEPT: for nothing. */
+static struct verdict argue(const struct weighing *w, const struct finding *f)
 {
-	const struct rule *rule = rule_of(f);
+	const struct rule *rule = rule_of(f, w->moment);
 	struct verdict v = { .disposition = DISPOSITION_ACCEPT };
 
-	if (!rule || is_exempt(w, rule, f, r))
+	if (!rule || (rule->kind == KIND_REPUTATION && w->exempt))
 		return v;
-	if (f->check == CHECK_DNSBL && (f->weight <= 0 || w->score < c->dnsbl.threshold))
+	v.disposition = rule->choose ? rule->choose(w, f) : rule->disposition;
+	if (v.disposition == DISPOSITION_ACCEPT)
 		return v;
-	return (struct verdict){ .disposition = rule->disposition, .reply = rule->reply, .because = f,
-		.detail = slice_of(f->detail) };
+	v.because = f;
+	if (v.disposition != DISPOSITION_MARK) {
+		v.reply = rule->reply;
+		v.detail = slice_of(f->detail);
+	}
+	return v;
 }
 
-static void judge(struct verdict *worst, const struct config *c, const struct domain_conf *d,
-	const struct weighing *w, const struct findings *list, const struct recipient *r, bool observe_all)
+static void judge(struct verdict *worst, const struct weighing *w, const struct findings *list, bool observe_all)
 {
 	for (struct finding *f = list->first; f; f = f->next) {
-		enum check_mode mode = config_mode(c, d, f->check, observe_all);
+		enum check_mode mode = config_mode(w->config, w->domain, f->check, observe_all);
 		struct verdict v;
 
 		f->mode = (uint8_t)mode;
-		if (f->recipient && f->recipient != r)
+		if (f->recipient && f->recipient != w->recipient)
 			continue;
-		v = argue(c, w, f, r);
-		if (v.reply == REPLY_NONE || mode == MODE_OFF)
+		v = argue(w, f);
+		if (v.disposition == DISPOSITION_ACCEPT || mode == MODE_OFF)
 			continue;
 		f->would = (uint8_t)v.disposition;
 		if (mode == MODE_ENFORCE && v.disposition > worst->disposition)
@@ -104,27 +124,39 @@ static void judge(struct verdict *worst, const struct config *c, const struct do
 	}
 }
 
+static struct verdict verdict_at(struct weighing *w, struct envelope *e, bool observe_all)
+{
+	struct verdict worst = { .disposition = DISPOSITION_ACCEPT };
+
+	w->client_allowed = e->client->class == CLIENT_ALLOWED || e->client->class == CLIENT_TRUSTED;
+	weigh(w, &e->client_findings);
+	weigh(w, &e->findings);
+	judge(&worst, w, &e->client_findings, observe_all);
+	judge(&worst, w, &e->findings, observe_all);
+	return worst;
+}
+
 struct verdict verdict_of_recipient(const struct config *c, const struct domain_conf *d,
 	struct envelope *e, const struct recipient *r, bool observe_all)
 {
-	struct weighing w = { .client_allowed = e->client->class == CLIENT_ALLOWED ||
-		e->client->class == CLIENT_TRUSTED };
-	struct verdict worst = { .disposition = DISPOSITION_ACCEPT };
+	struct weighing w = { .config = c, .domain = d, .envelope = e, .recipient = r, .moment = AT_RCPT,
+		.exempt = r && r->exempt };
 
-	weigh(&w, &e->client_findings);
-	weigh(&w, &e->findings);
-	judge(&worst, c, d, &w, &e->client_findings, r, observe_all);
-	judge(&worst, c, d, &w, &e->findings, r, observe_all);
-	return worst;
+	return verdict_at(&w, e, observe_all);
+}
+
+static bool all_exempt(const struct envelope *e)
+{
+	for (const struct recipient *r = e->recipients; r; r = r->next)
+		if (!r->exempt)
+			return false;
+	return e->recipients != NULL;
 }
 
 struct verdict verdict_of_message(const struct config *c, const struct domain_conf *d,
 	struct envelope *e, bool observe_all)
 {
-	struct verdict v = { .disposition = DISPOSITION_ACCEPT };
+	struct weighing w = { .config = c, .domain = d, .envelope = e, .moment = AT_END, .exempt = all_exempt(e) };
 
-	/* Checks of the message come with later stages; their findings keep the mode they were judged under. */
-	for (struct finding *f = e->findings.first; f; f = f->next)
-		f->mode = (uint8_t)config_mode(c, d, f->check, observe_all);
-	return v;
+	return verdict_at(&w, e, observe_all);
 }

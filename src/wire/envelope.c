@@ -74,6 +74,14 @@ struct finding *finding_add(struct findings *list, struct arena *a, enum check c
 	return f;
 }
 
+void findings_join(struct findings *to, const struct findings *from)
+{
+	if (!from->first)
+		return;
+	*(to->last ? to->last : &to->first) = from->first;
+	to->last = from->last;
+}
+
 struct finding *finding_of(const struct findings *list, enum check check)
 {
 	struct finding *f = list->first;
@@ -81,4 +89,14 @@ struct finding *finding_of(const struct findings *list, enum check check)
 	while (f && f->check != check)
 		f = f->next;
 	return f;
+}
+
+void header_change_add(struct header_changes *list, struct arena *a, enum header_change_kind kind, uint32_t field,
+	struct slice text)
+{
+	struct header_change *c = arena_new(a, struct header_change);
+
+	*c = (struct header_change){ .kind = kind, .field = field, .text = text };
+	*(list->last ? list->last : &list->first) = c;
+	list->last = &c->next;
 }

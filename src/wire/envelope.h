@@ -103,6 +103,8 @@ struct findings {
 /* Adds a finding at the end; reason and evidence must outlive the list. */
 struct finding *finding_add(struct findings *list, struct arena *a, enum check check,
 	enum result result, const char *reason);
+/* Moves all findings of `from` behind those of `to`. */
+void findings_join(struct findings *to, const struct findings *from);
 /* The first finding of a check, or NULL. */
 struct finding *finding_of(const struct findings *list, enum check check);
 
@@ -150,7 +152,99 @@ struct recipient {
 	struct reply backend_reply;	/* what the backend said; code 0: nothing */
 };
 
+/* ---- what the sender proves (RFC 8601 section 2.7) ---- */
+
+struct spf_facts {
+	bool asked;			/* else: all below is empty */
+	bool helo;			/* the HELO identity was asked for, since the reverse-path is null (RFC 7208 section 2.4) */
+	bool never_sends;		/* the domain publishes that it sends no mail at all */
+	enum result result;
+	struct slice domain;		/* whose record it is about: of the reverse-path, or HELO */
+	const char *reason;		/* a sentence for the operator; NULL if not asked */
+	const char *explanation;	/* exp= of the record, escaped; NULL: none */
+};
+
+/* One signature, in the order of the message, from the top. */
+struct dkim_facts {
+	struct dkim_facts *next;
+	enum result result;
+	struct slice domain, selector, identity;	/* d=, s=, i= (with its default filled in) */
+	struct slice signature_start;	/* the first 8 octets of b=, to tell signatures apart (RFC 6008) */
+	const char *algorithm;		/* "rsa-sha256", "ed25519-sha256" */
+	uint32_t key_bits;		/* 0: no key was seen */
+	bool partial;			/* l= leaves octets of the body unsigned */
+	const char *reason;
+};
+
+struct dmarc_facts {
+	bool asked;
+	enum result result;
+	struct slice from_domain;	/* author domain (RFC 7489 section 3.1) */
+	struct slice policy_domain;	/* where the record was found */
+	char policy;			/* what applies to this message: 'n' none, 'q' quarantine, 'r' reject; 0: no record */
+	const char *aligned_by;		/* "spf", "dkim", "spf dkim"; NULL: by nothing */
+	const char *defect;		/* a From that defeats DMARC: what is wrong with it; NULL: nothing */
+	const char *overridden_by;	/* "trusted forwarder", "arc"; NULL: nothing */
+	const char *reason;
+};
+
+struct arc_facts {
+	bool asked;
+	enum result result;		/* none, pass, fail, temperror */
+	uint32_t sets;			/* ARC sets in the message */
+	struct slice sealer;		/* d= of the newest seal of a chain that passes */
+	bool trusted;			/* ... which the configuration trusts */
+	const char *reason;
+};
+
+struct auth_facts {
+	struct spf_facts spf;
+	struct dkim_facts *dkim;	/* NULL: no signature, or not asked */
+	bool dkim_asked;
+	struct dmarc_facts dmarc;
+	struct arc_facts arc;
+};
+
+/* ---- changes of the header section on its way to the backend ---- */
+
+/* Signed bytes stay as they were: what we add stands on top, what is removed was forged in our name. Only a scanner that is
+ * told to may do more. Each is recorded by the check that asks for it. */
+enum header_change_kind {
+	HEADER_PREPEND,		/* on top, behind our Received field; in the order of the list */
+	HEADER_APPEND,		/* at the end of the section */
+	HEADER_INSERT,		/* before field number `field` */
+	HEADER_REMOVE,		/* field number `field` */
+	HEADER_REPLACE,		/* field number `field` */
+};
+
+struct header_change {
+	struct header_change *next;
+	enum header_change_kind kind;
+	uint32_t field;		/* from 0, from the top, of the header as the client sent it */
+	struct slice text;	/* whole fields, each with its final CRLF; empty for HEADER_REMOVE */
+};
+
+struct header_changes {
+	struct header_change *first, **last;	/* last == NULL: empty */
+};
+
+/* text must outlive the list. */
+void header_change_add(struct header_changes *list, struct arena *a, enum header_change_kind kind, uint32_t field,
+	struct slice text);
+
 /* ---- the message ---- */
+
+/* The content of a message (as sent, without dot-stuffing), to be read from its beginning as often as wanted, and while it
+ * arrives. */
+struct content_cursor {
+	uint64_t wire;		/* private: octets of the wire form behind us */
+	uint8_t state;		/* private */
+};
+struct content_source {
+	void *arg;
+	/* Up to `room` octets from the cursor on, which moves. 0: there is no more (yet); -1: it cannot be read. */
+	ptrdiff_t (*read)(void *arg, struct content_cursor *at, char *to, size_t room);
+};
 
 struct message_facts {
 	struct slice id, date, from, subject;	/* raw values, unfolded and trimmed; empty if absent */
@@ -160,12 +254,15 @@ struct message_facts {
 	bool bare_newline, eight_bit, header_malformed;
 };
 
+struct notice;	/* check/notice.h */
+
 struct envelope {
 	struct arena *arena;		/* the transaction's */
 	struct client_facts *client;
 	struct findings client_findings;	/* of the connection; stay for all its transactions */
 	struct path reverse_path;
 	struct slice reverse_canonical;	/* folded, tags removed; empty for <> */
+	struct slice reverse_for_backend;	/* as the backend gets it, without angle brackets; empty for <> */
 	bool has_sender;		/* MAIL was accepted */
 	bool eight_bit_mime, smtputf8, prdr;
 	uint64_t declared_size;		/* SIZE=, 0 if none */
@@ -174,6 +271,9 @@ struct envelope {
 	struct recipient *recipients, **last_recipient;
 	uint32_t recipient_count, refused_count;
 	struct message_facts message;
+	struct auth_facts auth;
+	const struct notice *notice;	/* what kind of automatic answer it is; NULL: not looked at (yet) */
+	struct header_changes changes;
 	struct findings findings;	/* of this transaction */
 	char ref[11];			/* the reference, NUL-terminated */
 };

@@ -51,7 +51,7 @@ ASYNC static bool answered(struct arena *a, struct reply *reply, deadline d)
 /* A transaction of one or two recipients. True: the message has been answered for. */
 ASYNC static bool transact(struct arena *a, deadline d)
 {
-	struct envelope e = { .reverse_path = { .text = SLICE("a@example.com") }, .eight_bit_mime = true, .ret = 'F' };
+	struct envelope e = { .reverse_for_backend = SLICE("a@example.com"), .eight_bit_mime = true, .ret = 'F' };
 	struct recipient r = { .for_backend = SLICE("one@example.net"), .notify = NOTIFY_NEVER };
 	unsigned recipients = 1 + (choice >> 1 & 1), accepted = 0;
 	struct reply reply;

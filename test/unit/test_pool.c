@@ -106,7 +106,7 @@ ASYNC static bool answer(struct smtp_client *c)
 /* One transaction of two commands. */
 ASYNC static void mail(struct smtp_client *c)
 {
-	struct envelope e = { .reverse_path = { .text = SLICE("a@example.com") } };
+	struct envelope e = { .reverse_for_backend = SLICE("a@example.com") };
 
 	smtp_client_queue_mail(c, &e, 0);
 	CHECK(answer(c) && reply.code == 250);
@@ -665,7 +665,7 @@ static void test_waiting_for_either_host(void **state)
 
 static void resets(void)
 {
-	struct envelope e = { .reverse_path = { .text = SLICE("a@example.com") } };
+	struct envelope e = { .reverse_for_backend = SLICE("a@example.com") };
 	struct recipient r = { .for_backend = SLICE("one@example.net") };
 	struct smtp_client *a = take();
 

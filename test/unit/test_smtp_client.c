@@ -226,7 +226,7 @@ static void test_no_connection(void **state)
 
 static void sends_group(void)
 {
-	struct envelope e = { .reverse_path = { .text = SLICE("a@example.com") } };
+	struct envelope e = { .reverse_for_backend = SLICE("a@example.com") };
 	struct recipient one = recipient("one@example.net"), two = recipient("two@example.net");
 
 	CHECK(open_client(BACKEND_SMTP, NULL));
@@ -470,7 +470,7 @@ static void test_421_is_an_answer_and_the_end(void **state)
 /* The dialogue of a message, cut at every octet of what the backend says: never a success that was none. */
 static void delivers_if_it_can(void)
 {
-	struct envelope e = { .reverse_path = { .text = SLICE("a@example.com") } };
+	struct envelope e = { .reverse_for_backend = SLICE("a@example.com") };
 	struct recipient one = recipient("one@example.net");
 	bool ok = open_client(BACKEND_SMTP, NULL);
 
@@ -549,7 +549,7 @@ static void test_cancelled_but_in_step(void **state)
 
 static void sends_parameters(void)
 {
-	struct envelope e = { .reverse_path = { .text = SLICE("a@example.com") }, .eight_bit_mime = true,
+	struct envelope e = { .reverse_for_backend = SLICE("a@example.com"), .eight_bit_mime = true,
 		.smtputf8 = true, .ret = 'H', .envid = SLICE("QQ314159"), .prdr = true };
 	struct recipient r = recipient("one@example.net");
 

@@ -122,7 +122,31 @@ static void a_mark_names_its_reason(void **state)
 	assert_has(lead("", &from), "\r\nSpurn-Mark: dnsbl=listed ref=0123456789\r\n");
 }
 
+/* Each kind of change, and no octet of the other fields touched. */
+static void changes_of_the_header(void **state)
+{
+	struct header_changes *changes = &tx.envelope.changes;
+	uint64_t from;
+	struct slice text;
+
+	header_change_add(changes, &tx.arena, HEADER_PREPEND, 0, SLICE("X-One: 1\r\n"));
+	header_change_add(changes, &tx.arena, HEADER_PREPEND, 0, SLICE("X-Two: 2\r\n"));
+	text = lead("A: 1\r\nB: 2\r\n\r\nbody", &from);
+	assert_int_equal(from, 0);
+	assert_true(slice_ends_nocase(text, SLICE("X-One: 1\r\nX-Two: 2\r\n")));
+
+	header_change_add(changes, &tx.arena, HEADER_REPLACE, 0, SLICE("A: one\r\n"));
+	header_change_add(changes, &tx.arena, HEADER_INSERT, 1, SLICE("I: in\r\n"));
+	header_change_add(changes, &tx.arena, HEADER_REMOVE, 2, SLICE_NULL);
+	header_change_add(changes, &tx.arena, HEADER_APPEND, 0, SLICE("Z: end\r\n"));
+	text = lead("A: 1\r\nB:  2\r\n 3\r\nC: 3\r\n\r\nbody", &from);
+	assert_int_equal(from, strlen("A: 1\r\nB:  2\r\n 3\r\nC: 3\r\n"));
+	assert_true(slice_ends_nocase(text,
+		SLICE("X-One: 1\r\nX-Two: 2\r\nA: one\r\nI: in\r\nB:  2\r\n 3\r\nZ: end\r\n")));
+}
+
 #define S(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 UNIT_MAIN(S(one_field_says_whence_and_how), S(several_recipients_are_not_told_of_each_other), S(protocols),
-	S(a_client_cannot_write_into_the_field), S(forged_marks_go_and_all_else_stays), S(a_mark_names_its_reason))
+	S(a_client_cannot_write_into_the_field), S(forged_marks_go_and_all_else_stays), S(a_mark_names_its_reason),
+	S(changes_of_the_header))

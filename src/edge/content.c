@@ -1,0 +1,55 @@
+/*
+ * The content of a message read again from its spool, for whoever must see it as a whole (scanners), even while it still
+ * arrives.
+ *
+ * The spool holds the wire form, so the dots that transparency doubled are taken out on the way (RFC 5321 section 4.5.2).
+ * Each line of the wire form that begins with a dot has one too many. Rejected: a second spool with the content
+ * (twice the memory for every message, for the few that are read again).
+ */
+#include "edge/transaction.h"
+
+enum { AT_LINE_START, IN_LINE, AFTER_CR };
+
+static uint8_t after(char c, uint8_t state)
+{
+	if (c == '\r')
+		return AFTER_CR;
+	return c == '\n' && state == AFTER_CR ? AT_LINE_START : IN_LINE;
+}
+
+/* Takes the doubled dots out of n octets of the wire form, in place; returns the octets left. */
+static size_t unstuff(char *bytes, size_t n, uint8_t *state)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (*state == AT_LINE_START && bytes[i] == '.') {
+			*state = IN_LINE;
+			continue;
+		}
+		*state = after(bytes[i], *state);
+		bytes[kept++] = bytes[i];
+	}
+	return kept;
+}
+
+static ptrdiff_t read_content(void *arg, struct content_cursor *at, char *to, size_t room)
+{
+	const struct transaction *tx = arg;
+	ptrdiff_t n;
+	size_t kept;
+
+	do {
+		n = spool_read(&tx->spool, at->wire, to, room);
+		if (n <= 0)
+			return n;
+		at->wire += (uint64_t)n;
+		kept = unstuff(to, (size_t)n, &at->state);
+	} while (kept == 0);
+	return (ptrdiff_t)kept;
+}
+
+struct content_source content_of(struct transaction *tx)
+{
+	return (struct content_source){ .arg = tx, .read = read_content };
+}

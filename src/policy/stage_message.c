@@ -1,0 +1,117 @@
+/*
+ * The table of checks of the message, and its walk.
+ *
+ * Findings of parallel checks are kept apart and joined in the order of the table, so that a record does not depend on
+ * which answer came first. A check that is off for these recipients is not begun.
+ */
+#include "policy/stage_message.h"
+
+/* In the order in which findings stand in the record; the last row has no begin(). */
+static const struct message_check checks[] = {
+	{ .begin = NULL },
+};
+
+#define CHECK_ROWS (sizeof(checks) / sizeof(checks[0]))
+
+struct message_part {
+	struct group_member member;
+	const struct message_check *check;
+	void *state;			/* NULL: does not take part */
+	struct findings found;
+	deadline until;
+};
+
+struct message_stage {
+	struct message_view view;
+	struct message_part parts[CHECK_ROWS];
+};
+
+static bool takes_part(const struct message_check *check, const struct message_view *view)
+{
+	unsigned side = view->listener->outbound ? SIDE_OUTBOUND : SIDE_INBOUND;
+
+	return (check->sides & side) &&
+		config_mode(view->config, view->domain, check->check, false) != MODE_OFF;
+}
+
+struct message_stage *stage_message_begin(const struct message_view *view)
+{
+	struct message_stage *m = arena_new(view->envelope->arena, struct message_stage);
+
+	m->view = *view;
+	for (size_t i = 0; checks[i].begin; i++) {
+		m->parts[i].check = &checks[i];
+		if (takes_part(&checks[i], view))
+			m->parts[i].state = checks[i].begin(&m->view);
+	}
+	return m;
+}
+
+void stage_message_header(struct message_stage *m, const struct header *h)
+{
+	for (struct message_part *p = m->parts; p->check; p++)
+		if (p->state && p->check->header)
+			p->check->header(p->state, h);
+}
+
+void stage_message_body(struct message_stage *m, struct slice piece)
+{
+	for (struct message_part *p = m->parts; p->check; p++)
+		if (p->state && p->check->body)
+			p->check->body(p->state, piece);
+}
+
+static ASYNC void run_part(void *arg)
+{
+	struct message_part *p = arg;
+
+	p->check->finish(p->state, &p->found, p->until);
+}
+
+/* Runs the checks of one wave; true: there is a later one. */
+static ASYNC bool run_wave(struct message_stage *m, unsigned wave, deadline until)
+{
+	struct message_part *wanted[CHECK_ROWS] = { NULL };
+	struct group g;
+	size_t n = 0;
+	bool later = false;
+
+	for (struct message_part *p = m->parts; p->check; p++) {
+		if (!p->state || !p->check->finish)
+			continue;
+		p->until = until;
+		if (p->check->wave == wave)
+			wanted[n++] = p;
+		later = later || p->check->wave > wave;
+	}
+	if (n == 1) {
+		run_part(wanted[0]);
+	} else if (n > 1) {
+		group_init(&g);
+		for (size_t i = 0; i < n; i++)
+			group_start(&g, &wanted[i]->member, "check", run_part, wanted[i]);
+		group_wait(&g, "checks of the message", until);
+	}
+	return later;
+}
+
+ASYNC void stage_message_finish(struct message_stage *m, deadline until)
+{
+	unsigned wave = 1;
+
+	while (run_wave(m, wave, until))
+		wave++;
+	for (struct message_part *p = m->parts; p->check; p++)
+		findings_join(&m->view.envelope->findings, &p->found);
+}
+
+void stage_message_drop(struct message_stage *m)
+{
+	if (!m)
+		return;
+	for (struct message_part *p = m->parts; p->check; p++) {
+		if (p->state && p->check->drop)
+			p->check->drop(p->state);
+		p->state = NULL;
+	}
+}

@@ -1,0 +1,53 @@
+/*
+ * The stage MESSAGE: checks that look at a message while it arrives, and speak at its end.
+ *
+ * A check of the message is a row of functions in stage_message.c. It is fed on the scheduler's stack,
+ * where nothing may wait: the header section once, when it is complete, then the body as it comes. At the end its finish()
+ * runs on a fiber and may ask the network. Checks of one wave run in parallel; a later wave sees the facts
+ * that an earlier one has put into the envelope. Like all stages it adds findings and decides nothing.
+ */
+#ifndef SPURN_POLICY_STAGE_MESSAGE_H
+#define SPURN_POLICY_STAGE_MESSAGE_H
+
+#include "policy/stage.h"
+#include "wire/message.h"
+
+struct message_stage;
+
+/* What the checks of one message share; all of it outlives them. */
+struct message_view {
+	const struct services *services;
+	const struct config *config;
+	const struct domain_conf *domain;	/* of the recipients; NULL on the outbound side */
+	const struct listener_conf *listener;
+	struct envelope *envelope;
+	struct content_source source;		/* the content as far as it has arrived */
+};
+
+enum message_side { SIDE_INBOUND = 1, SIDE_OUTBOUND = 2, SIDE_BOTH = 3 };
+
+struct message_check {
+	enum check check;
+	uint8_t sides;			/* enum message_side bits */
+	uint8_t wave;			/* 1 first */
+	/* Its own state, in the envelope's arena; NULL: nothing to do for this message. */
+	void *(*begin)(const struct message_view *view);
+	/* h stays where it is until the transaction ends. NULL: not interested. */
+	void (*header)(void *state, const struct header *h);
+	void (*body)(void *state, struct slice piece);
+	/* Both ended. Facts go into the envelope, findings into the list given. ASYNC. NULL: not interested. */
+	void (*finish)(void *state, struct findings *found, deadline until);
+	/* Whether finish() was run or not: what is not in the arena is given back, what still runs is stopped. */
+	void (*drop)(void *state);
+};
+
+/* The message begins: recipients are known. */
+struct message_stage *stage_message_begin(const struct message_view *view);
+void stage_message_header(struct message_stage *m, const struct header *h);
+void stage_message_body(struct message_stage *m, struct slice piece);
+/* The message has ended; message facts are in the envelope. */
+ASYNC void stage_message_finish(struct message_stage *m, deadline until);
+/* Must be called once, at whatever end. NULL is allowed. */
+void stage_message_drop(struct message_stage *m);
+
+#endif
