@@ -336,6 +336,26 @@ static void ask_one(struct dns *d, struct asker *asker, struct slice text, enum 
 	fiber_hoist(question_launch, q);
 }
 
+void dns_prefetch(struct dns *d, struct slice text, enum dns_type type)
+{
+	struct arena scratch = ARENA_INIT;
+	struct asker nobody = { .arena = &scratch, .ttl = UINT32_MAX };
+	struct dns_answer answer;
+	struct dns_name name;
+	struct question *q = NULL;
+
+	if (dns_name_parse(&name, text)) {
+		dns_name_lower(&name);
+		if (!zones_answer(d, &nobody, &name, type, &answer) && !question_find(d, &name, type))
+			q = question_new(d, &name, type);
+	}
+	arena_drop(&scratch);
+	if (!q)
+		return;
+	d->stats.questions++;
+	fiber_hoist(question_launch, q);
+}
+
 static void asker_init(struct asker *asker, struct asking *asking, struct arena *a, struct dns_answer *out)
 {
 	*asker = (struct asker){ .asking = asking, .arena = a, .out = out, .ttl = UINT32_MAX };

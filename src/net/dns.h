@@ -71,6 +71,9 @@ struct dns_question {
 ASYNC void dns_ask_all(struct dns *d, struct arena *a, struct dns_question *questions, size_t count,
 	deadline until);
 
+/* Asks and waits for nothing: when somebody asks the same, the answer is in the cache or on its way. */
+void dns_prefetch(struct dns *d, struct slice name, enum dns_type type);
+
 struct dns_stats {
 	uint64_t questions, joined, answered, trouble, timeouts;
 };

@@ -213,6 +213,27 @@ static void each_asker_has_its_own_deadline(void **state)
 		arena_drop(&q[i].arena);
 }
 
+/* Nobody waits; who asks meanwhile joins, and a name that cannot be or that a zone file has is not asked for. */
+static void asked_ahead(void **state)
+{
+	struct ask q;
+
+	dns_prefetch(dns, SLICE("slow.test"), DNS_A);
+	dns_prefetch(dns, SLICE("Slow.Test."), DNS_A);
+	dns_prefetch(dns, SLICE("a..test"), DNS_A);
+	assert_string_equal(asked, "A slow.test\n");
+	clock_fake_advance(NS_PER_SECOND);
+	ask_start(&q, "slow.test", DNS_A, DEADLINE_NONE);
+	ask_finish(&q);
+	assert_int_equal(q.out.status, DNS_FOUND);
+	assert_int_equal(q.ended, EPOCH + 3 * NS_PER_SECOND);
+	assert_string_equal(asked, "A slow.test\n");
+	arena_drop(&q.arena);
+	dns_prefetch(dns, SLICE("slow.test"), DNS_A);
+	turns();		/* its answer comes, and nobody is there */
+	assert_string_equal(asked, "A slow.test\nA slow.test\n");
+}
+
 static void trouble_is_not_remembered(void **state)
 {
 	assert_int_equal(ask("silent.test", DNS_A)->status, DNS_TROUBLE);
@@ -444,7 +465,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		dns_test(names_go_in_lower_case), dns_test(impossible_names_are_not_asked),
-		dns_test(each_asker_has_its_own_deadline), dns_test(trouble_is_not_remembered), dns_test(no_time_left),
+		dns_test(each_asker_has_its_own_deadline), dns_test(asked_ahead), dns_test(trouble_is_not_remembered), dns_test(no_time_left),
 		dns_test(cancelled), dns_test(many_at_once), dns_test(labels_are_safe), dns_test(both_kinds_of_addresses),
 		dns_test(what_the_source_passes_on), dns_test(zone_files_come_first), dns_test(closed_while_waiting),
 		dns_test(bounded), T(statuses_have_names),
