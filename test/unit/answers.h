@@ -29,7 +29,7 @@ static struct dns *dns;
 static struct arena arena;
 static struct findings findings;
 
-/* text: addresses, "10 host 20 ." (MX), names (PTR), or NXDOMAIN, NODATA, TROUBLE. Later ones replace. */
+/* text: addresses, "10 host 20 ." (MX), names (PTR), a TXT record a line, or NXDOMAIN, NODATA, TROUBLE. Later ones replace. */
 static inline void answer_late(const char *name, enum dns_type type, const char *text, nanoseconds delay)
 {
 	struct answer *a = NULL;
@@ -57,6 +57,9 @@ static inline void answer_records(struct arena *a, enum dns_type type, const cha
 	struct slice rest = slice_of(text), word;
 
 	out->records = arena_array(a, struct dns_record, 64);
+	out->status = DNS_FOUND;
+	while (type == DNS_TXT && !slice_empty(word = slice_split(&rest, '\n')))
+		out->records[out->count++].text = slice_copy(a, word);
 	while (!slice_empty(word = slice_word(&rest))) {
 		struct dns_record *r = &out->records[out->count++];
 		uint64_t preference = 0;
@@ -73,7 +76,6 @@ static inline void answer_records(struct arena *a, enum dns_type type, const cha
 		}
 		r->text = slice_eq(word, SLICE(".")) ? SLICE("") : slice_copy(a, word);
 	}
-	out->status = DNS_FOUND;
 }
 
 static inline bool answer_source(void *arg, struct arena *a, struct slice name, enum dns_type type,
