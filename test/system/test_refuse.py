@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import socket
 import time
 
 import pytest
@@ -512,6 +513,20 @@ def test_starttls_forgets_the_transaction(backend, dns, certificate):
         c.command("EHLO client.example.net", 250)
         c.command("STARTTLS", "5xx")
         c.deliver(SENDER, [ALICE], message())
+
+
+def test_nobody_waits_for_an_acknowledgement_behind_the_handshake(backend, dns, certificate):
+    """A client with Nagle's algorithm sends its next command when its Finished is acknowledged: not 40 ms later."""
+    with Spurn(backend.url, dns=dns, tls=certificate) as spurn:
+        waits = []
+        for _ in range(10):
+            with spurn.session() as c:
+                c.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+                c.starttls()
+                began = time.monotonic()
+                c.command("EHLO client.example", 250)
+                waits.append(time.monotonic() - began)
+        assert min(waits) < 0.035
 
 
 def test_starttls_within_a_transaction_and_without_certificate(spurn, backend, dns, certificate):
