@@ -316,3 +316,39 @@ ASYNC void spf_check_host(struct dns *dns, struct arena *a, const struct spf_que
 	answer.reason = sentence(a, question, &answer);
 	*out = answer;
 }
+
+/* ---- the check ---- */
+
+/* What a refusal says. Section 8.4: "the explanation string ... is information from the domain's owner" and has to be told
+ * apart from our own words. */
+static const char *words_for_client(struct arena *a, const struct spf_answer *answer, const struct ip *ip)
+{
+	char client[IP_TEXT];
+
+	if (answer->result != RESULT_FAIL && answer->result != RESULT_SOFTFAIL)
+		return answer->domain;
+	if (answer->never_sends)
+		return answer->domain;
+	return arena_printf(a, "%s may not send for %s%s%s", ip_text(ip, client), answer->domain,
+		answer->explanation ? "; its owner explains: " : "", answer->explanation ? answer->explanation : "");
+}
+
+ASYNC void spf_check(struct dns *dns, const struct envelope *e, const char *hostname, struct spf_facts *facts,
+	struct findings *findings, deadline until)
+{
+	const struct path *path = &e->reverse_path;
+	struct spf_question question = { .ip = &e->client->ip, .helo = e->client->helo, .local = path->local,
+		.domain = path_is_null(path) ? SLICE_NULL : path->domain, .receiver = hostname, .now = clock_wall_seconds() };
+	nanoseconds began = clock_precise();
+	struct spf_answer answer;
+	struct finding *f;
+
+	spf_check_host(dns, e->arena, &question, &answer, until);
+	*facts = (struct spf_facts){ .asked = true, .helo = answer.helo, .never_sends = answer.never_sends,
+		.result = answer.result, .domain = answer.helo ? question.helo : question.domain,
+		.reason = answer.reason, .explanation = answer.explanation };
+	f = finding_timed(findings, e->arena, CHECK_SPF, answer.result, began, answer.reason);
+	f->detail = words_for_client(e->arena, &answer, question.ip);
+	f->evidence = answer.explanation ? arena_printf(e->arena, "%s %s; explanation: %s", answer.helo ? "helo" : "mailfrom",
+		answer.domain, answer.explanation) : arena_printf(e->arena, "%s %s", answer.helo ? "helo" : "mailfrom", answer.domain);
+}

@@ -40,4 +40,9 @@ struct spf_answer {
 ASYNC void spf_check_host(struct dns *dns, struct arena *a, const struct spf_question *question,
 	struct spf_answer *out, deadline until);
 
+/* The SPF of a transaction, or of HELO if its reverse-path is null: facts for the envelope, and a finding whatever the
+ * result. The finding's detail is what a refusal may say. hostname: ours. */
+ASYNC void spf_check(struct dns *dns, const struct envelope *e, const char *hostname, struct spf_facts *facts,
+	struct findings *findings, deadline until);
+
 #endif

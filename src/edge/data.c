@@ -404,6 +404,7 @@ static ASYNC void finish_message(struct session *s)
 		struct verdict v = judge_message(tx, until);
 
 		tx->because = v.because;
+		tx->disposition = v.disposition;	/* the trace fields say so */
 		if (v.reply != REPLY_NONE)
 			answer(tx, v.disposition, v.reply, v.detail);
 		else if (s->edge->rehearsal)

@@ -119,7 +119,7 @@ static struct config *build(struct loader *l, const char *name, const struct sta
 	loader_defaults(l, "", c);
 	loader_defaults(l, "resolver", c);
 	loader_defaults(l, "store", c);
-	loader_defaults(l, "check", &l->recipient_times);
+	loader_check_defaults(l);
 	set_check_defaults(c);
 	c->listeners = arena_array(l->a, struct listener_conf, count_blocks(first, SLICE("listener")) + 1);
 	c->domains = arena_array(l->a, struct domain_conf, count_blocks(first, SLICE("domain")) + 1);

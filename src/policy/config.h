@@ -58,6 +58,12 @@ struct domain_conf {
 	uint8_t mode[CHECK_COUNT];	/* enum check_mode + 1; 0: as in the whole site */
 };
 
+/* What the results of SPF lead to; places in the choices of option.c. */
+struct spf_conf {
+	uint8_t fail, softfail, permerror;	/* accept, mark, reject */
+	uint8_t temperror;			/* accept, mark, defer */
+};
+
 struct config {
 	struct arena arena;
 	uint32_t references;
@@ -75,6 +81,7 @@ struct config {
 	struct client_conf clients;
 	struct sender_conf senders;
 	struct dnsbl_conf dnsbl;
+	struct spf_conf spf;
 	struct domain_conf *domains;
 	size_t domain_count;
 	struct table domain_index;	/* by canonical name: config_domain() */

@@ -106,11 +106,50 @@ static int check_of(struct slice name)
 
 bool loader_knows_check(int check)
 {
-	return check < CHECK_DKIM && check != CHECK_SPF;
+	return check <= CHECK_FRAMING;
 }
 
-/* "check NAME { mode MODE; }": the mode, or -1. */
-static int read_check(struct loader *l, const struct statement *block, int *check)
+/* The block of options that a check has for itself, and where they go; NULL: none. */
+static const char *own_block(struct loader *l, int check, void **base)
+{
+	switch (check) {
+	case CHECK_RECIPIENT:
+		*base = &l->recipient_times;
+		return "check recipient";
+	case CHECK_SPF:
+		*base = &l->c->spf;
+		return "check spf";
+	default:
+		return NULL;
+	}
+}
+
+void loader_check_defaults(struct loader *l)
+{
+	for (int i = 0; i < CHECK_COUNT; i++) {
+		void *base;
+		const char *block = own_block(l, i, &base);
+
+		if (block)
+			loader_defaults(l, block, base);
+	}
+}
+
+/* A directive that is not the mode. */
+static bool read_own_option(struct loader *l, int check, const struct statement *st)
+{
+	const char *near, *name = slice_cstr(l->a, st->words[0].text);
+	void *base;
+	const char *block = own_block(l, check, &base);
+
+	if (!block || (!option_find(block, name, &near) && (!near || option_find("check", name, &near))))
+		return false;
+	loader_option(l, block, st, base);
+	return true;
+}
+
+/* "check NAME { mode MODE; }": the mode, or -1. own: with what the check has besides. */
+static int read_check(struct loader *l, const struct statement *block, int *check, bool own)
 {
 	int mode = -1;
 
@@ -126,8 +165,11 @@ static int read_check(struct loader *l, const struct statement *block, int *chec
 		return -1;
 	}
 	for (const struct statement *st = block->children; st; st = st->next) {
-		const struct option *o = loader_option(l, "check", st, &l->recipient_times);
+		const struct option *o;
 
+		if (own && read_own_option(l, *check, st))
+			continue;
+		o = loader_option(l, "check", st, NULL);
 		if (!o)
 			continue;
 		mode = st->count == 2 ? (int)loader_choice(o->choices, st->words[1].text) : -1;
@@ -139,7 +181,7 @@ static int read_check(struct loader *l, const struct statement *block, int *chec
 
 void loader_read_check(struct loader *l, const struct statement *block)
 {
-	int check, mode = read_check(l, block, &check);
+	int check, mode = read_check(l, block, &check, true);
 
 	if (mode >= 0)
 		l->c->check_mode[check] = (uint8_t)mode;
@@ -170,7 +212,7 @@ static void read_domain_option(struct loader *l, const struct option *o, const s
 		if (!value_count(st->words[1].text, &draft->shrink_guard, &why) || draft->shrink_guard > 100)
 			report_error(&l->report, &st->words[1], "shrink-guard is a percentage, 0 to 100");
 	} else if (strcmp(o->name, "check") == 0) {
-		mode = read_check(l, st, &check);
+		mode = read_check(l, st, &check, false);
 		if (mode >= 0)
 			draft->conf->mode[check] = (uint8_t)(mode + 1);
 	}

@@ -44,6 +44,8 @@ void loader_read_listener(struct loader *l, const struct statement *block);
 void loader_read_domain(struct loader *l, const struct statement *block);
 void loader_read_check(struct loader *l, const struct statement *block);
 
+/* Defaults of what checks have besides their mode. */
+void loader_check_defaults(struct loader *l);
 /* Whether this version obeys `check NAME`. */
 bool loader_knows_check(int check);
 /* A backend before its directives, its directive, and the one object for all that are the same. */

@@ -26,7 +26,9 @@ const struct option_block option_blocks[] = {
 	{ "senders", NULL, "Local lists of sender addresses: user@domain, @domain, @.domain for its sub-domains, user@ for any domain." },
 	{ "dnsbl", "ZONE", "A DNS list. Its weight is added to a client's score; a negative weight makes it an allow list. Only answers inside the ranges given count. Each zone is tested at start and hourly as RFC 5782 section 5 says and switched off while it fails." },
 	{ "domain", "NAME", "A domain of this site: its backend and the sources that know its mailboxes." },
-	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain or recipient. All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
+	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf or recipient. All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
+	{ "check recipient", NULL, "What the check recipient takes besides its mode." },
+	{ "check spf", NULL, "What the check spf (RFC 7208) takes besides its mode: what its results lead to. A fail is spoken at RCPT only if the domain says that it never sends (\"v=spf1 -all\"); otherwise at the end of the data, where an aligned DKIM signature, a DMARC pass, a trusted forwarder or a trusted sealer overrules it. mark adds a Spurn-Mark field. Clients on allow are never refused for SPF, those on trust are not asked about, and the HELO identity, which stands in for a null reverse-path, is marked at most." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
 const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
@@ -109,13 +111,18 @@ const struct option options[] = {
 	{ "domain", "backend-keep", OPTION_DURATION, NULL, 0, 3600 * NS_PER_SECOND, "60s", "DURATION", "How long an unused connection is kept.", BACKEND(keep_idle) },
 	{ "domain", "backend-ca", OPTION_PATH, NULL, NONE, NULL, "FILE", "Certificate authorities for tls=verify; the system's if not given.", BACKEND(ca_file) },
 	{ "domain", "forward-client", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "Tell the backend who the client is (XFORWARD, XCLIENT) where it offers that.", BACKEND(forward_client) },
-	{ "domain", "check", CUSTOM, NULL, NONE, NULL, "NAME { mode MODE; }", "The mode of a check for this domain.", NO_FIELD },
+	{ "domain", "check", CUSTOM, NULL, NONE, NULL, "NAME { mode MODE; }", "The mode of a check for this domain; all else about a check holds for the whole site.", NO_FIELD },
 
 	{ "check", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, NULL, "MODE", "off: not asked; observe: recorded as would=reject, changes nothing; enforce.", NO_FIELD },
-	{ "check", "positive", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "7d", "DURATION", "recipient: how long a known address stays known.", FIELD(recipient_conf, positive_ttl) },
-	{ "check", "refresh", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "1d", "DURATION", "recipient: after so long a live answer renews it.", FIELD(recipient_conf, refresh_after) },
-	{ "check", "negative", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "recipient: how long a backend's \"no such user\" is remembered.", FIELD(recipient_conf, negative_ttl) },
-	{ "check", "confirm", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "recipient: a known address that turns unknown is answered 450 until the no has lasted so long.", FIELD(recipient_conf, confirm_after) },
+	{ "check recipient", "positive", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "7d", "DURATION", "How long a known address stays known.", FIELD(recipient_conf, positive_ttl) },
+	{ "check recipient", "refresh", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "1d", "DURATION", "After so long a live answer renews it.", FIELD(recipient_conf, refresh_after) },
+	{ "check recipient", "negative", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "How long a backend's \"no such user\" is remembered.", FIELD(recipient_conf, negative_ttl) },
+	{ "check recipient", "confirm", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "A known address that turns unknown is answered 450 until the no has lasted so long.", FIELD(recipient_conf, confirm_after) },
+
+	{ "check spf", "fail", OPTION_CHOICE, "accept|mark|reject", NONE, "reject", "ACTION", "The client may not send for the domain.", FIELD(spf_conf, fail) },
+	{ "check spf", "softfail", OPTION_CHOICE, "accept|mark|reject", NONE, "mark", "ACTION", "It probably may not.", FIELD(spf_conf, softfail) },
+	{ "check spf", "permerror", OPTION_CHOICE, "accept|mark|reject", NONE, "mark", "ACTION", "The record is broken, or asks for more than the ten look-ups of RFC 7208 section 4.6.4.", FIELD(spf_conf, permerror) },
+	{ "check spf", "temperror", OPTION_CHOICE, "accept|mark|defer", NONE, "accept", "ACTION", "DNS was in trouble. A refusal for another reason that SPF could have overruled is a 4xx in any case.", FIELD(spf_conf, temperror) },
 
 	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
 };

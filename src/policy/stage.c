@@ -7,6 +7,8 @@
  */
 #include "policy/stage.h"
 
+#include "check/spf.h"
+
 #define STAGE_CHECKS 4
 
 /* One check of a stage, on a fiber of its own. */
@@ -16,7 +18,7 @@ struct stage_check {
 	const struct services *services;
 	const struct config *config;
 	struct client_facts *client;
-	const struct envelope *envelope;	/* MAIL only */
+	struct envelope *envelope;	/* MAIL only */
 	struct findings found;
 	struct arena *arena;
 	deadline until;
@@ -129,6 +131,11 @@ static bool is_ours(const struct config *c, const struct envelope *e)
 	return at >= 0 && config_domain(c, slice_from(e->reverse_canonical, (size_t)at + 1));
 }
 
+static ASYNC void run_spf(struct stage_check *c)
+{
+	spf_check(c->services->dns, c->envelope, c->config->hostname, &c->envelope->auth.spf, &c->found, c->until);
+}
+
 ASYNC void stage_mail(const struct services *s, const struct config *c, struct envelope *e, deadline until)
 {
 	struct stage_check checks[STAGE_CHECKS];
@@ -145,6 +152,11 @@ ASYNC void stage_mail(const struct services *s, const struct config *c, struct e
 	if (asks_dnsbl(c, e->client, DNSBL_SENDER_DOMAIN | DNSBL_HELO)) {
 		checks[n] = blank;
 		checks[n++].run = run_dnsbl_names;
+	}
+	/* Of a forwarder that is trusted the record would say only that it is a forwarder. */
+	if (wanted(c, CHECK_SPF) && e->client->class != CLIENT_TRUSTED) {
+		checks[n] = blank;
+		checks[n++].run = run_spf;
 	}
 	run_all(checks, n, &e->findings, until);
 }

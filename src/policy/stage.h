@@ -3,7 +3,7 @@
  *
  *   CONNECT  lists, reverse name, DNSBL by client    (during the greet wait)
  *   HELO     plausibility
- *   MAIL     sender lists, sender domain, DNSBL by sender domain and HELO
+ *   MAIL     sender lists, sender domain, DNSBL by sender domain and HELO, SPF
  *   RCPT     recipient sources
  *   MESSAGE  what looks at the message itself: policy/stage_message.h
  *

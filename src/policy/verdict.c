@@ -54,6 +54,100 @@ static enum disposition sender_denied(const struct weighing *w, const struct fin
 	return w->sender_allowed ? DISPOSITION_ACCEPT : DISPOSITION_REJECT;
 }
 
+/* ---- SPF ---- */
+
+/* The signer is the domain itself or stands above it. */
+static bool signs_for(struct slice signer, struct slice domain)
+{
+	if (slice_find(signer, '.') < 0 || !slice_ends_nocase(domain, signer))
+		return false;
+	return domain.n == signer.n || domain.p[domain.n - signer.n - 1] == '.';
+}
+
+/* Whether something stands behind a message whose SPF does not: an aligned DKIM signature, DMARC, a trusted forwarder or
+ * sealer. BACKING_UNKNOWN: one of these could not be looked up. */
+enum backing { BACKING_NONE, BACKING_UNKNOWN, BACKING_GOOD };
+
+static enum backing backing_of(const struct auth_facts *auth)
+{
+	enum backing backing = BACKING_NONE;
+
+	if (auth->dmarc.result == RESULT_PASS || auth->dmarc.overridden_by ||
+	    (auth->dmarc.aligned_by && strstr(auth->dmarc.aligned_by, "dkim")) ||
+	    (auth->arc.result == RESULT_PASS && auth->arc.trusted))
+		return BACKING_GOOD;
+	if (auth->arc.result == RESULT_TEMPERROR)
+		backing = BACKING_UNKNOWN;
+	for (const struct dkim_facts *s = auth->dkim; s; s = s->next) {
+		bool aligned = signs_for(s->domain, auth->spf.domain) || signs_for(s->domain, auth->dmarc.from_domain);
+
+		if (aligned && s->result == RESULT_PASS)
+			return BACKING_GOOD;
+		if ((aligned && s->result == RESULT_TEMPERROR) ||
+		    (s->result == RESULT_PASS && auth->dmarc.result == RESULT_TEMPERROR))
+			backing = BACKING_UNKNOWN;
+	}
+	return backing;
+}
+
+/* choice: of "accept|mark|reject". The null reverse-path must not be worse off than others on its client, whose HELO
+ * nobody asks about; so the HELO identity is marked at most. */
+static enum disposition spf_disposition(const struct weighing *w, uint8_t choice)
+{
+	static const enum disposition chosen[] = { DISPOSITION_ACCEPT, DISPOSITION_MARK, DISPOSITION_REJECT };
+	const struct auth_facts *auth = &w->envelope->auth;
+	enum backing backing = backing_of(auth);
+
+	if (backing == BACKING_GOOD)
+		return DISPOSITION_ACCEPT;
+	if (chosen[choice] != DISPOSITION_REJECT)
+		return chosen[choice];
+	if (w->client_allowed || auth->spf.helo)
+		return DISPOSITION_MARK;
+	return backing == BACKING_UNKNOWN ? DISPOSITION_DEFER : DISPOSITION_REJECT;
+}
+
+/* A domain that never sends has nothing that could overrule it. */
+static enum disposition spf_never_sends(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	if (!w->envelope->auth.spf.never_sends || spf_disposition(w, w->config->spf.fail) != DISPOSITION_REJECT)
+		return DISPOSITION_ACCEPT;
+	return DISPOSITION_REJECT;
+}
+
+static enum disposition spf_fail(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return spf_disposition(w, w->config->spf.fail);
+}
+
+static enum disposition spf_softfail(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return spf_disposition(w, w->config->spf.softfail);
+}
+
+static enum disposition spf_permerror(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return spf_disposition(w, w->config->spf.permerror);
+}
+
+static enum disposition spf_temperror(const struct weighing *w, const struct finding *f)
+{
+	static const enum disposition chosen[] = { DISPOSITION_ACCEPT, DISPOSITION_MARK, DISPOSITION_DEFER };
+
+	enum disposition d = chosen[w->config->spf.temperror];
+
+	(void)f;
+	if (backing_of(&w->envelope->auth) == BACKING_GOOD)
+		return DISPOSITION_ACCEPT;
+	return d == DISPOSITION_DEFER && (w->client_allowed || w->envelope->auth.spf.helo) ? DISPOSITION_MARK : d;
+}
+
+/* ---- the table ---- */
+
 static const struct rule rules[] = {
 	{ CHECK_CLIENT, RESULT_DENIED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_DENIED, NULL },
 	{ CHECK_DNSBL, RESULT_LISTED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_LISTED, listed },
@@ -63,6 +157,11 @@ static const struct rule rules[] = {
 	{ CHECK_SENDER_DOMAIN, RESULT_NULL_MX, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_SENDER_NULL_MX, NULL },
 	{ CHECK_SENDER_DOMAIN, RESULT_BAD_MX, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_SENDER_BAD_MX, NULL },
 	{ CHECK_SENDER_DOMAIN, RESULT_TEMPERROR, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_SENDER_DNS_TROUBLE, NULL },
+	{ CHECK_SPF, RESULT_FAIL, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_NEVER_SENDS, spf_never_sends },
+	{ CHECK_SPF, RESULT_FAIL, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_FAIL, spf_fail },
+	{ CHECK_SPF, RESULT_SOFTFAIL, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_FAIL, spf_softfail },
+	{ CHECK_SPF, RESULT_PERMERROR, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_BROKEN, spf_permerror },
+	{ CHECK_SPF, RESULT_TEMPERROR, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_SPF_TROUBLE, spf_temperror },
 	{ CHECK_RECIPIENT, RESULT_NO_SUCH_USER, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NO_SUCH_USER, NULL },
 	{ CHECK_RECIPIENT, RESULT_UNCONFIRMED, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED,
 		NULL },
@@ -102,6 +201,10 @@ static struct verdict argue(const struct weighing *w, const struct finding *f)
 	if (v.disposition != DISPOSITION_MARK) {
 		v.reply = rule->reply;
 		v.detail = slice_of(f->detail);
+	}
+	if (v.disposition == DISPOSITION_DEFER && rule->disposition == DISPOSITION_REJECT) {
+		v.reply = REPLY_AUTH_TROUBLE;	/* what could overrule it is not known now */
+		v.detail = SLICE_NULL;
 	}
 	return v;
 }

@@ -152,6 +152,12 @@ static const struct {
 	{ "check nothing { mode off; }", "conf:3:7: error: no such check" },
 	{ "check sender { mode maybe; }", "mode is one of off|observe|enforce" },
 	{ "check;", "check NAME { ... }" },
+	{ "check spf { fail defer; }", "fail: accept|mark|reject" },
+	{ "check spf { sofftail mark; }", "did you mean 'softfail'?" },
+	{ "check spf { positive 1d; }", "unknown directive 'positive' in check" },
+	{ "check helo { fail mark; }", "unknown directive 'fail' in check" },
+	{ "domain x.example { backend smtp://a:1; recipients callforward; check spf { fail mark; } }",
+		"unknown directive 'fail' in check" },
 	{ "store redis redis://x;", "store redis is not part of this version" },
 	{ "store file;", "store lmdb;" },
 	{ "workers 1", "'workers' is a directive, not a block; is a ';' missing behind it?" },
@@ -202,6 +208,27 @@ static void blocks_of_later_versions_are_warned_about(void **state)
 	config_unref(c);
 }
 
+static void checks_have_options_of_their_own(void **state)
+{
+	struct config *c = parse_good(HEAD DOMAIN);
+
+	assert_int_equal(c->check_mode[CHECK_SPF], MODE_ENFORCE);
+	assert_int_equal(c->spf.fail, 2);
+	assert_int_equal(c->spf.softfail, 1);
+	assert_int_equal(c->spf.permerror, 1);
+	assert_int_equal(c->spf.temperror, 0);
+	config_unref(c);
+	c = parse_good(HEAD DOMAIN "check spf { mode observe; fail mark; softfail reject; permerror accept; temperror defer; }\n"
+		"check recipient { negative 1m; }\n");
+	assert_int_equal(c->check_mode[CHECK_SPF], MODE_OBSERVE);
+	assert_int_equal(c->spf.fail, 1);
+	assert_int_equal(c->spf.softfail, 2);
+	assert_int_equal(c->spf.permerror, 0);
+	assert_int_equal(c->spf.temperror, 2);
+	assert_int_equal(c->domains[0].recipients.negative_ttl, 60 * NS_PER_SECOND);
+	config_unref(c);
+}
+
 static void a_file_that_is_not_there(void **state)
 {
 	said = STR_IN(&arena);
@@ -211,4 +238,5 @@ static void a_file_that_is_not_there(void **state)
 
 UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_one_backend_share_it), T(modes),
 	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
-	T(blocks_of_later_versions_are_warned_about), T(a_file_that_is_not_there))
+	T(blocks_of_later_versions_are_warned_about), T(checks_have_options_of_their_own),
+	T(a_file_that_is_not_there))

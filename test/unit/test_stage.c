@@ -65,6 +65,7 @@ static void what_is_off_is_not_asked(void **state)
 	in_fiber(run_connect, NULL);
 	assert_int_equal(finding_count(), 0);
 	conf.check_mode[CHECK_SENDER_DOMAIN] = MODE_OFF;
+	conf.check_mode[CHECK_SPF] = MODE_OFF;
 	sender_is("<a@nowhere.example>");
 	in_fiber(run_mail, NULL);
 	assert_null(envelope.findings.first);
@@ -84,7 +85,45 @@ static void the_null_path_has_no_domain(void **state)
 {
 	sender_is("<>");
 	in_fiber(run_mail, NULL);
-	assert_null(envelope.findings.first);
+	assert_int_equal(envelope.findings.first->check, CHECK_SPF);	/* of HELO, which names none */
+	assert_int_equal(envelope.findings.first->result, RESULT_NONE);
+	assert_null(envelope.findings.first->next);
+	assert_string_equal(asked, "");
+}
+
+static void mail_asks_for_spf(void **state)
+{
+	answer("good.example", DNS_TXT, "v=spf1 ip4:20.0.0.1 -all");
+	answer("good.example", DNS_A, "20.0.0.1");
+	sender_is("<a@Good.example>");
+	in_fiber(run_mail, NULL);
+	assert_int_equal(envelope.findings.first->next->check, CHECK_SPF);
+	assert_int_equal(envelope.findings.first->next->result, RESULT_PASS);
+	assert_true(envelope.auth.spf.asked);
+	assert_false(envelope.auth.spf.helo);
+	assert_int_equal(envelope.auth.spf.result, RESULT_PASS);
+	assert_slice(envelope.auth.spf.domain, "Good.example");
+	assert_string_equal(envelope.auth.spf.reason, envelope.findings.first->next->reason);
+}
+
+static void the_null_path_is_asked_about_by_helo(void **state)
+{
+	answer("mx.good.example", DNS_TXT, "v=spf1 -all");
+	client.helo = SLICE("mx.good.example");
+	sender_is("<>");
+	in_fiber(run_mail, NULL);
+	assert_true(envelope.auth.spf.helo);
+	assert_int_equal(envelope.auth.spf.result, RESULT_FAIL);
+	assert_slice(envelope.auth.spf.domain, "mx.good.example");
+}
+
+static void a_trusted_forwarder_is_not_asked_about(void **state)
+{
+	client.class = CLIENT_TRUSTED;
+	conf.check_mode[CHECK_SENDER_DOMAIN] = MODE_OFF;
+	sender_is("<a@good.example>");
+	in_fiber(run_mail, NULL);
+	assert_false(envelope.auth.spf.asked);
 	assert_string_equal(asked, "");
 }
 
@@ -121,4 +160,5 @@ static void lists_come_before_the_network(void **state)
 
 UNIT_MAIN(S(connect_asks_the_reverse_name), S(what_is_off_is_not_asked), S(mail_asks_for_the_domain),
 	S(the_null_path_has_no_domain), S(an_observed_check_is_asked), S(helo_is_looked_at),
-	S(lists_come_before_the_network))
+	S(lists_come_before_the_network), S(mail_asks_for_spf), S(the_null_path_is_asked_about_by_helo),
+	S(a_trusted_forwarder_is_not_asked_about))

@@ -181,9 +181,152 @@ static void knowledge_is_no_argument(void **state)
 	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
 }
 
+/* ---- SPF ---- */
+
+enum { ACCEPT, MARK, REFUSE };		/* places of the choices in a configuration */
+
+static struct verdict judge_end(void)
+{
+	return verdict_of_message(&conf, &domain, &envelope, false);
+}
+
+/* A message whose SPF came to this. */
+static void spf_is(enum result result)
+{
+	begin(MODE_ENFORCE);
+	conf.spf = (struct spf_conf){ .fail = REFUSE, .softfail = MARK, .permerror = MARK, .temperror = ACCEPT };
+	envelope.recipients = &bob;
+	envelope.auth.spf = (struct spf_facts){ .asked = true, .result = result, .domain = SLICE("news.example.net") };
+	found(CHECK_SPF, result)->detail = "words";
+}
+
+#define assert_end(disposition_, reply_) \
+	do { \
+		struct verdict end = judge_end(); \
+		assert_int_equal(end.disposition, DISPOSITION_##disposition_); \
+		assert_int_equal(end.reply, REPLY_##reply_); \
+	} while (0)
+
+static void spf_results_at_the_end(void **state)
+{
+	static const struct {
+		enum result result;
+		uint8_t choice;
+		enum disposition disposition;
+		enum reply_name reply;
+	} rows[] = {
+		{ RESULT_FAIL, REFUSE, DISPOSITION_REJECT, REPLY_SPF_FAIL },
+		{ RESULT_FAIL, MARK, DISPOSITION_MARK, REPLY_NONE },
+		{ RESULT_FAIL, ACCEPT, DISPOSITION_ACCEPT, REPLY_NONE },
+		{ RESULT_SOFTFAIL, REFUSE, DISPOSITION_REJECT, REPLY_SPF_FAIL },
+		{ RESULT_SOFTFAIL, MARK, DISPOSITION_MARK, REPLY_NONE },
+		{ RESULT_PERMERROR, REFUSE, DISPOSITION_REJECT, REPLY_SPF_BROKEN },
+		{ RESULT_PERMERROR, MARK, DISPOSITION_MARK, REPLY_NONE },
+		{ RESULT_TEMPERROR, ACCEPT, DISPOSITION_ACCEPT, REPLY_NONE },
+		{ RESULT_TEMPERROR, MARK, DISPOSITION_MARK, REPLY_NONE },
+		{ RESULT_TEMPERROR, REFUSE, DISPOSITION_DEFER, REPLY_SPF_TROUBLE },
+		{ RESULT_PASS, REFUSE, DISPOSITION_ACCEPT, REPLY_NONE },
+		{ RESULT_NEUTRAL, REFUSE, DISPOSITION_ACCEPT, REPLY_NONE },
+		{ RESULT_NONE, REFUSE, DISPOSITION_ACCEPT, REPLY_NONE },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct verdict v;
+
+		spf_is(rows[i].result);
+		conf.spf = (struct spf_conf){ rows[i].choice, rows[i].choice, rows[i].choice, rows[i].choice };
+		assert_int_equal(judge(&bob, false).disposition, DISPOSITION_ACCEPT);	/* nothing yet at RCPT */
+		v = judge_end();
+		assert_int_equal(v.disposition, rows[i].disposition);
+		assert_int_equal(v.reply, rows[i].reply);
+	}
+}
+
+static void who_never_sends_hears_it_at_rcpt(void **state)
+{
+	spf_is(RESULT_FAIL);
+	envelope.auth.spf.never_sends = true;
+	assert_int_equal(judge(&bob, false).reply, REPLY_SPF_NEVER_SENDS);
+	assert_int_equal(judge(&role, false).reply, REPLY_NONE);
+	envelope.auth.spf.helo = true;		/* a null path is not refused for its HELO */
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	assert_end(MARK, NONE);
+	envelope.auth.spf.helo = false;
+	conf.spf.fail = MARK;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	conf.spf.fail = REFUSE;
+	client.class = CLIENT_ALLOWED;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	assert_end(MARK, NONE);
+}
+
+/* A signature of this domain, with this result. */
+static void signature_is(const char *d, enum result result)
+{
+	static struct dkim_facts signature;
+
+	signature = (struct dkim_facts){ .domain = slice_of(d), .result = result };
+	envelope.auth.dkim = &signature;
+}
+
+static void what_stands_behind_a_message(void **state)
+{
+	spf_is(RESULT_FAIL);
+	signature_is("news.example.net", RESULT_PASS);
+	assert_end(ACCEPT, NONE);
+	signature_is("Example.NET", RESULT_PASS);
+	assert_end(ACCEPT, NONE);
+	signature_is("net", RESULT_PASS);
+	assert_end(REJECT, SPF_FAIL);
+	signature_is("ample.net", RESULT_PASS);
+	assert_end(REJECT, SPF_FAIL);
+	signature_is("evil.news.example.net", RESULT_PASS);
+	assert_end(REJECT, SPF_FAIL);
+	signature_is("other.example", RESULT_PASS);
+	assert_end(REJECT, SPF_FAIL);
+	envelope.auth.dmarc.from_domain = SLICE("shop.other.example");
+	assert_end(ACCEPT, NONE);
+	envelope.auth.dmarc.from_domain = SLICE_NULL;
+	envelope.auth.dmarc.aligned_by = "spf";
+	assert_end(REJECT, SPF_FAIL);
+	envelope.auth.dmarc.aligned_by = "dkim";
+	assert_end(ACCEPT, NONE);
+	envelope.auth.dmarc = (struct dmarc_facts){ .result = RESULT_PASS };
+	assert_end(ACCEPT, NONE);
+	envelope.auth.dmarc = (struct dmarc_facts){ .overridden_by = "arc" };
+	assert_end(ACCEPT, NONE);
+	envelope.auth.dmarc = (struct dmarc_facts){ .asked = false };
+	envelope.auth.arc = (struct arc_facts){ .result = RESULT_PASS };
+	assert_end(REJECT, SPF_FAIL);
+	envelope.auth.arc.trusted = true;
+	assert_end(ACCEPT, NONE);
+	spf_is(RESULT_SOFTFAIL);
+	signature_is("example.net", RESULT_PASS);
+	assert_end(ACCEPT, NONE);
+}
+
+/* What could have overruled it is not known: a refusal would be a guess. */
+static void trouble_of_what_could_overrule_defers(void **state)
+{
+	spf_is(RESULT_FAIL);
+	signature_is("example.net", RESULT_TEMPERROR);
+	assert_end(DEFER, AUTH_TROUBLE);
+	signature_is("other.example", RESULT_TEMPERROR);
+	assert_end(REJECT, SPF_FAIL);
+	signature_is("other.example", RESULT_PASS);
+	envelope.auth.dmarc.result = RESULT_TEMPERROR;
+	assert_end(DEFER, AUTH_TROUBLE);
+	envelope.auth.dmarc.result = RESULT_FAIL;
+	envelope.auth.arc.result = RESULT_TEMPERROR;
+	assert_end(DEFER, AUTH_TROUBLE);
+	conf.spf.fail = MARK;
+	assert_end(MARK, NONE);
+}
+
 UNIT_MAIN(T(each_rule_bites_when_enforced), T(observed_it_is_noted_and_changes_nothing),
 	T(observe_on_turns_every_rule_off), T(a_domain_has_its_own_mode),
 	T(role_accounts_are_exempt_from_reputation_alone), T(weights_are_added_up),
 	T(an_allow_list_alone_refuses_nobody), T(who_is_allowed_skips_lists),
 	T(a_finding_about_another_recipient_is_not_ours), T(the_worst_speaks_and_the_first_of_equals),
-	T(knowledge_is_no_argument))
+	T(knowledge_is_no_argument), T(spf_results_at_the_end), T(who_never_sends_hears_it_at_rcpt),
+	T(what_stands_behind_a_message), T(trouble_of_what_could_overrule_defers))
