@@ -15,262 +15,10 @@
  * and is what Postfix says of senders, and a bare 550 speaks of whatever its author had in mind: where the text names the
  * sender, relaying or a policy it is no answer about the mailbox. What is not a "no" costs nothing: the
  * refusal is still passed on, it is only not remembered.
- *
- * Flips from known to unknown are counted per domain, because backends fail one by one and the others would
- * dilute the share. While a domain's alarm is on, its backend's "no" proves nothing: it is 450, it is not
- * remembered, and what was remembered just before is asked again. The alarm ends when the share has fallen and a
- * known address was confirmed, or an hour after the last flip, since a real purge may be all the traffic there
- * is. All of this lives in the worker; the records in the store are shared.
  */
-#include "check/recipient.h"
+#include "check/recipient_record.h"
 
 #include "base/log.h"
-#include "base/table.h"
-
-/* ---- records ---- */
-
-enum state { STATE_KNOWN = 1, STATE_DOUBTFUL, STATE_GONE };
-
-struct record {
-	enum state state;
-	uint32_t first, last;	/* wall clock: first and newest answer of this state (doubtful: first: known since) */
-	uint32_t turned;	/* doubtful: when the "no" first came; else 0 */
-	char reply[64];		/* what the backend said, cut */
-};
-
-/* magic, state, length of the reply, 0, first, last, turned, reply, checksum */
-#define RECORD_MAGIC 0xA7
-#define RECORD_HEAD 16
-#define RECORD_SUM 4
-#define RECORD_FUTURE 86400	/* a stamp further ahead is no stamp */
-
-_Static_assert(RECORD_HEAD + sizeof(((struct record *)0)->reply) + RECORD_SUM <= STORE_VALUE_MAX,
-	"a record fits a store value");
-
-static void u32_put(uint8_t *p, uint32_t v)
-{
-	for (int i = 0; i < 4; i++)
-		p[i] = (uint8_t)(v >> 8 * i);
-}
-
-static uint32_t u32_get(const uint8_t *p)
-{
-	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-/* Against torn writes, not against forgers: the key may be known. */
-static uint32_t record_sum(const uint8_t *p, size_t n)
-{
-	static const uint8_t key[16] = "spurn recipient";
-
-	return (uint32_t)siphash64(key, p, n);
-}
-
-static void record_pack(const struct record *r, uint32_t expires, struct store_value *v)
-{
-	size_t n = strnlen(r->reply, sizeof(r->reply) - 1);
-
-	memset(v, 0, sizeof(*v));
-	v->bytes[0] = RECORD_MAGIC;
-	v->bytes[1] = (uint8_t)r->state;
-	v->bytes[2] = (uint8_t)n;
-	u32_put(v->bytes + 4, r->first);
-	u32_put(v->bytes + 8, r->last);
-	u32_put(v->bytes + 12, r->turned);
-	memcpy(v->bytes + RECORD_HEAD, r->reply, n);
-	u32_put(v->bytes + RECORD_HEAD + n, record_sum(v->bytes, RECORD_HEAD + n));
-	v->length = (uint8_t)(RECORD_HEAD + n + RECORD_SUM);
-	v->expires = expires;
-}
-
-/* false: not a record that we wrote whole. */
-static bool record_unpack(const struct store_value *v, uint32_t now, struct record *r)
-{
-	size_t n = v->bytes[2];
-
-	if (v->length < RECORD_HEAD + RECORD_SUM || v->bytes[0] != RECORD_MAGIC || n >= sizeof(r->reply) ||
-		v->length != RECORD_HEAD + n + RECORD_SUM)
-		return false;
-	if (u32_get(v->bytes + RECORD_HEAD + n) != record_sum(v->bytes, RECORD_HEAD + n))
-		return false;
-	if (v->bytes[1] < STATE_KNOWN || v->bytes[1] > STATE_GONE)
-		return false;
-	*r = (struct record){ .state = v->bytes[1], .first = u32_get(v->bytes + 4),
-		.last = u32_get(v->bytes + 8), .turned = u32_get(v->bytes + 12) };
-	memcpy(r->reply, v->bytes + RECORD_HEAD, n);
-	return r->last <= now + RECORD_FUTURE && r->first <= r->last;
-}
-
-static uint32_t wall_now(void)
-{
-	return (uint32_t)clock_wall_seconds();
-}
-
-static uint32_t in_seconds(nanoseconds span)
-{
-	return span > 0 ? (uint32_t)(span / NS_PER_SECOND) : 0;
-}
-
-static uint32_t age(uint32_t now, uint32_t then)
-{
-	return now > then ? now - then : 0;
-}
-
-static struct store_key record_key(struct store *store, struct slice canonical)
-{
-	return store_key(store, STORE_RECIPIENT, &canonical, 1);
-}
-
-/* STORE_NOT_FOUND for garbage, too: it was never there. */
-static enum store_status record_get(struct store *store, struct slice canonical, struct record *r, uint32_t *expires)
-{
-	struct store_value value;
-
-	if (!store)
-		return STORE_TROUBLE;
-
-	struct store_key key = record_key(store, canonical);
-	enum store_status status = store_get(store, STORE_RECIPIENT, &key, &value);
-
-	if (status != STORE_OK)
-		return status;
-	if (!record_unpack(&value, wall_now(), r))
-		return STORE_NOT_FOUND;
-	*expires = value.expires;
-	return STORE_OK;
-}
-
-/* A cache: what cannot be written is not remembered, and nobody is told. */
-static void record_put(struct store *store, struct slice canonical, const struct record *r, uint32_t expires)
-{
-	struct store_value value;
-	struct store_key key = record_key(store, canonical);
-
-	record_pack(r, expires, &value);
-	store_put(store, STORE_RECIPIENT, &key, &value);
-}
-
-/* ---- flips: known addresses that turn unknown ---- */
-
-#define FLIP_MINUTES 10
-#define FLIPS_MIN 5		/* more than so many ... */
-#define FLIPS_PERCENT 20	/* ... and more than this share of the known addresses asked for */
-#define FLIP_HOLD (3600 * NS_PER_SECOND)
-#define FLIP_DOMAINS 4096	/* configured ones; what is over shares one window */
-
-struct window {
-	struct table_link link;
-	struct slice domain;
-	int64_t minute;				/* of the newest bucket */
-	uint32_t confirmed[FLIP_MINUTES], flipped[FLIP_MINUTES];
-	nanoseconds last_flip;
-	bool alarm, confirmed_since;		/* a known address was confirmed since the last flip */
-};
-
-static struct arena window_arena;
-static struct table windows;
-static struct window window_of_others;
-
-static bool window_match(const struct table_link *link, const void *key)
-{
-	return slice_eq(container_of(link, const struct window, link)->domain, *(const struct slice *)key);
-}
-
-/* Drops the minutes that are over. */
-static void window_turn(struct window *w)
-{
-	int64_t now = clock_now() / (60 * NS_PER_SECOND);
-	int64_t passed = now - w->minute;
-
-	if (passed < 0 || passed > FLIP_MINUTES)
-		passed = FLIP_MINUTES;
-	for (int64_t i = 0; i < passed; i++) {
-		size_t at = (size_t)((now - i) % FLIP_MINUTES);
-
-		w->confirmed[at] = w->flipped[at] = 0;
-	}
-	w->minute = now;
-}
-
-static void window_sums(const struct window *w, uint32_t *confirmed, uint32_t *flipped)
-{
-	*confirmed = *flipped = 0;
-	for (size_t i = 0; i < FLIP_MINUTES; i++) {
-		*confirmed += w->confirmed[i];
-		*flipped += w->flipped[i];
-	}
-}
-
-static void window_judge(struct window *w)
-{
-	uint32_t confirmed, flipped;
-
-	window_turn(w);
-	window_sums(w, &confirmed, &flipped);
-
-	bool many = flipped > FLIPS_MIN && (uint64_t)flipped * 100 > (uint64_t)FLIPS_PERCENT * (flipped + confirmed);
-
-	if (many && !w->alarm) {
-		w->alarm = true;
-		log_alert("recipients of %.*s: %u of %u known addresses turned unknown within %d minutes: a broken "
-			"backend? Its \"no\" is answered 450 and not remembered", SLICE_ARG(w->domain), flipped,
-			flipped + confirmed, FLIP_MINUTES);
-	} else if (w->alarm && !many && (w->confirmed_since || clock_now() - w->last_flip > FLIP_HOLD)) {
-		w->alarm = false;
-		log_alert("recipients of %.*s: the backend knows its addresses again, or has purged them",
-			SLICE_ARG(w->domain));
-	}
-}
-
-static struct window *window_of(struct slice canonical)
-{
-	struct slice domain = slice_from(canonical, (size_t)(slice_rfind(canonical, '@') + 1));
-	uint64_t hash = hash_bytes(domain.p, domain.n);
-	struct table_link *link = table_find(&windows, hash, window_match, &domain);
-	struct window *w;
-
-	if (link)
-		return container_of(link, struct window, link);
-	if (windows.count >= FLIP_DOMAINS) {
-		window_of_others.domain = SLICE("other domains");
-		return &window_of_others;
-	}
-	w = arena_new(&window_arena, struct window);
-	w->domain = slice_copy(&window_arena, domain);
-	table_add(&windows, &w->link, hash);
-	return w;
-}
-
-static void window_count(struct window *w, bool flipped)
-{
-	window_turn(w);
-	if (flipped) {
-		w->flipped[w->minute % FLIP_MINUTES]++;
-		w->last_flip = clock_now();
-		w->confirmed_since = false;
-	} else {
-		w->confirmed[w->minute % FLIP_MINUTES]++;
-		w->confirmed_since = true;
-	}
-	window_judge(w);
-}
-
-bool recipient_flip_alarm(void)
-{
-	struct table_link *link = NULL;
-	bool on = false;
-
-	for (size_t at = 0; (link = table_each(&windows, &at, link));) {
-		struct window *w = container_of(link, struct window, link);
-
-		if (w->alarm)
-			window_judge(w);
-		on = on || w->alarm;
-	}
-	if (window_of_others.alarm)
-		window_judge(&window_of_others);
-	return on || window_of_others.alarm;
-}
 
 /* ---- findings ---- */
 
@@ -314,17 +62,17 @@ static const char *reply_evidence(struct arena *a, const struct reply *backend)
 /* ---- before the backend is asked ---- */
 
 static enum recipient_answer cache_look_up(const struct recipient_conf *conf, struct store *store,
-	const struct recipient *r, struct record *record)
+	const struct recipient *r, struct recipient_record *record)
 {
 	uint32_t now = wall_now(), expires;
 
-	if (record_get(store, r->canonical, record, &expires) != STORE_OK)
+	if (recipient_record_get(store, r->canonical, record, &expires) != STORE_OK)
 		return RECIPIENT_ASK;
 	/* The times to live are those of today's configuration, not of the day the record was written. */
 	if (record->state == STATE_KNOWN && age(now, record->last) < in_seconds(conf->positive_ttl))
 		return RECIPIENT_EXISTS;
 	if (record->state == STATE_GONE && age(now, record->last) < in_seconds(conf->negative_ttl) &&
-		!window_of(r->canonical)->alarm)
+		!flip_alarm(flip_window_of(r->canonical)))
 		return RECIPIENT_NO_SUCH_USER;
 	return RECIPIENT_ASK;
 }
@@ -333,7 +81,7 @@ static enum recipient_answer cache_look_up(const struct recipient_conf *conf, st
 static enum recipient_answer callforward_look_up(const struct recipient_conf *conf, struct store *store,
 	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a, nanoseconds began)
 {
-	struct record record;
+	struct recipient_record record;
 	enum recipient_answer answer = cache_look_up(conf, store, r, &record);
 	struct finding *f;
 	struct str said = STR_IN(a);
@@ -440,7 +188,7 @@ enum recipient_answer recipient_answer_of(const struct reply *backend, bool back
 	return text_is_about_something_else(backend->text) ? RECIPIENT_CANNOT_TELL : RECIPIENT_NO_SUCH_USER;
 }
 
-static void record_reply(struct record *r, const struct reply *backend)
+static void record_reply(struct recipient_record *r, const struct reply *backend)
 {
 	size_t n = backend && backend->text.n < sizeof(r->reply) - 11 ? backend->text.n : sizeof(r->reply) - 11;
 
@@ -453,9 +201,9 @@ static void record_reply(struct record *r, const struct reply *backend)
 static void learn_exists(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
 	const struct reply *backend)
 {
-	struct record record;
+	struct recipient_record record;
 	uint32_t now = wall_now(), expires;
-	enum store_status status = record_get(store, r->canonical, &record, &expires);
+	enum store_status status = recipient_record_get(store, r->canonical, &record, &expires);
 
 	if (status == STORE_TROUBLE)
 		return;
@@ -463,7 +211,7 @@ static void learn_exists(const struct recipient_conf *conf, struct store *store,
 	bool known = status == STORE_OK && record.state == STATE_KNOWN;
 
 	if (status == STORE_OK && record.state != STATE_GONE)
-		window_count(window_of(r->canonical), false);
+		flip_count(flip_window_of(r->canonical), false);
 	if (known && age(now, record.last) < in_seconds(conf->refresh_after))
 		return;
 	if (status != STORE_OK || record.state == STATE_GONE)
@@ -472,23 +220,23 @@ static void learn_exists(const struct recipient_conf *conf, struct store *store,
 	record.last = now;
 	record.turned = 0;
 	record_reply(&record, backend);
-	record_put(store, r->canonical, &record, now + in_seconds(conf->positive_ttl));
+	recipient_record_put(store, r->canonical, &record, now + in_seconds(conf->positive_ttl));
 }
 
 /* A known address was refused: from now on doubtful. Kept until the doubt can be settled. */
 static void learn_doubt(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
-	struct record *record, const struct reply *backend, uint32_t expires)
+	struct recipient_record *record, const struct reply *backend, uint32_t expires)
 {
 	uint32_t now = wall_now(), least = now + in_seconds(conf->positive_ttl);
 
 	record->state = STATE_DOUBTFUL;
 	record->turned = record->last = now;
 	record_reply(record, backend);
-	record_put(store, r->canonical, record, expires > least ? expires : least);
+	recipient_record_put(store, r->canonical, record, expires > least ? expires : least);
 }
 
 static void learn_gone(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
-	bool again, struct record *record, const struct reply *backend)
+	bool again, struct recipient_record *record, const struct reply *backend)
 {
 	uint32_t now = wall_now();
 
@@ -498,29 +246,27 @@ static void learn_gone(const struct recipient_conf *conf, struct store *store, c
 	record->last = now;
 	record->turned = 0;
 	record_reply(record, backend);
-	record_put(store, r->canonical, record, now + in_seconds(conf->negative_ttl));
+	recipient_record_put(store, r->canonical, record, now + in_seconds(conf->negative_ttl));
 }
 
 /* A "no". What it is worth depends on what was known. */
 static enum result learn_no(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
 	const struct reply *backend, const char **reason)
 {
-	struct record record = { 0 };
+	struct recipient_record record = { 0 };
 	uint32_t now = wall_now(), expires = 0;
-	enum store_status status = record_get(store, r->canonical, &record, &expires);
-	struct window *w = window_of(r->canonical);
+	enum store_status status = recipient_record_get(store, r->canonical, &record, &expires);
+	struct flip_window *w = flip_window_of(r->canonical);
 
 	if (status == STORE_OK && record.state == STATE_KNOWN)
-		window_count(w, true);
-	else
-		window_judge(w);
+		flip_count(w, true);
 	*reason = "The backend does not know the recipient.";
 	if (status == STORE_OK && record.state == STATE_KNOWN) {
 		learn_doubt(conf, store, r, &record, backend, expires);
 		*reason = "The backend knew the recipient and now does not: not believed until it says so again later.";
 		return RESULT_UNCONFIRMED;
 	}
-	if (w->alarm) {
+	if (flip_alarm(w)) {
 		/* The waiting time of the doubtful begins anew: its first "no" was the broken backend's. */
 		if (status == STORE_OK && record.state == STATE_DOUBTFUL)
 			learn_doubt(conf, store, r, &record, backend, expires);
@@ -569,10 +315,10 @@ bool recipient_show(struct store *store, struct slice canonical, struct recipien
 {
 	static const enum recipient_answer answers[] = { [STATE_KNOWN] = RECIPIENT_EXISTS,
 		[STATE_DOUBTFUL] = RECIPIENT_CANNOT_TELL, [STATE_GONE] = RECIPIENT_NO_SUCH_USER };
-	struct record record;
+	struct recipient_record record;
 	uint32_t expires;
 
-	if (record_get(store, canonical, &record, &expires) != STORE_OK)
+	if (recipient_record_get(store, canonical, &record, &expires) != STORE_OK)
 		return false;
 	*out = (struct recipient_cache_entry){ .answer = answers[record.state], .first = record.first,
 		.last = record.last, .expires = expires };
@@ -582,7 +328,7 @@ bool recipient_show(struct store *store, struct slice canonical, struct recipien
 
 bool recipient_forget(struct store *store, struct slice canonical)
 {
-	struct store_key key = record_key(store, canonical);
+	struct store_key key = recipient_record_key(store, canonical);
 
 	return store_delete(store, STORE_RECIPIENT, &key) == STORE_OK;
 }
