@@ -109,31 +109,81 @@ static enum recipient_answer callforward_look_up(const struct recipient_conf *co
 	return answer;
 }
 
+enum recipient_answer recipient_ask_directory(const struct recipient_directory *directory, struct slice canonical,
+	struct arena *a, const char **why, deadline d)
+{
+	struct slice said;
+	bool found;
+
+	if (!socketmap_ask(directory->map, a, canonical, &found, &said, why, d))
+		return RECIPIENT_CANNOT_TELL;
+	return found ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER;
+}
+
+/* A source that speaks for itself: EXISTS ends the search, the others let the next one speak. */
+static enum recipient_answer file_look_up(const struct recipient_source *s, const struct recipient *r,
+	const char **reason, struct arena *a)
+{
+	bool has = list_file_contains_address(s->file, r->canonical);
+
+	*reason = arena_printf(a, "The recipient is %sin %s.", has ? "" : "not ", list_file_path(s->file));
+	return has ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER;
+}
+
+/* A harvester does not get to ask it; whom the copy knows still exists then, and when the directory is down. */
+static ASYNC enum recipient_answer directory_look_up(const struct recipient_source *s, const struct recipient *r,
+	bool harvester, const char **reason, struct arena *a, deadline d)
+{
+	const char *name = s->directory->name, *why = "the client looks like a harvester and is not to ask it";
+	enum recipient_answer answer = harvester ? RECIPIENT_CANNOT_TELL :
+		recipient_ask_directory(s->directory, r->canonical, a, &why, d);
+
+	if (answer != RECIPIENT_CANNOT_TELL) {
+		*reason = arena_printf(a, "The directory %s %s the recipient.", name,
+			answer == RECIPIENT_EXISTS ? "knows" : "does not know");
+		return answer;
+	}
+	if (s->file && list_file_contains_address(s->file, r->canonical)) {
+		*reason = arena_printf(a, "The recipient is in the copy of the directory %s, which did not answer: %s.",
+			name, why);
+		return RECIPIENT_EXISTS;
+	}
+	*reason = arena_printf(a, "The directory %s did not answer: %s.", name, why);
+	return RECIPIENT_CANNOT_TELL;
+}
+
 enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struct store *store,
-	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a)
+	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a, deadline d)
 {
 	nanoseconds began = clock_precise();
-	const char *without = NULL;	/* the last list that does not have it */
+	const char *without = NULL;	/* why the last source said no */
+	const char *unsure = NULL;	/* why a source could not tell: it might have known him */
 
 	for (size_t i = 0; i < conf->source_count; i++) {
 		const struct recipient_source *s = &conf->sources[i];
+		const char *reason;
+		enum recipient_answer answer;
 
 		if (s->kind == SOURCE_CALLFORWARD)
 			return callforward_look_up(conf, store, r, harvester, findings, a, began);
-		if (list_file_contains_address(s->file, r->canonical)) {
-			recipient_finding(findings, a, r, RESULT_EXISTS, began,
-				arena_printf(a, "The recipient is in %s.", list_file_path(s->file)));
-			return RECIPIENT_EXISTS;
+		answer = s->kind == SOURCE_FILE ? file_look_up(s, r, &reason, a) :
+			directory_look_up(s, r, harvester, &reason, a, d);
+		if (answer == RECIPIENT_EXISTS) {
+			recipient_finding(findings, a, r, RESULT_EXISTS, began, reason);
+			return answer;
 		}
-		without = list_file_path(s->file);
+		if (answer == RECIPIENT_NO_SUCH_USER)
+			without = reason;
+		else
+			unsure = reason;
 	}
-	if (without) {
-		recipient_finding(findings, a, r, RESULT_NO_SUCH_USER, began,
-			arena_printf(a, "The recipient is not in %s.", without));
+	if (without && !unsure) {
+		recipient_finding(findings, a, r, RESULT_NO_SUCH_USER, began, without);
 		return RECIPIENT_NO_SUCH_USER;
 	}
 	/* No source: the configuration refuses that, so somebody forgot to ask it. */
-	recipient_finding(findings, a, r, RESULT_UNKNOWN, began, "No source is configured for the recipient.");
+	recipient_finding(findings, a, r, RESULT_UNKNOWN, began, unsure ? unsure :
+		"No source is configured for the recipient.");
 	return RECIPIENT_CANNOT_TELL;
 }
 

@@ -5,19 +5,27 @@
  * `file` answers from memory and is the truth about its domain: not in it is "no such user" unless another source
  * follows, which is then asked. `callforward` is the live RCPT, made by the relay (edge/relay), since the
  * connection and its transaction are the relay's; here stands what is known before it is asked and what its answer means.
+ * A directory is asked over the socketmap protocol; its trouble stops no other source.
  */
 #ifndef SPURN_CHECK_RECIPIENT_H
 #define SPURN_CHECK_RECIPIENT_H
 
 #include "check/list.h"
+#include "net/socketmap.h"
 #include "net/store.h"
 #include "wire/envelope.h"
 
-enum recipient_source_kind { SOURCE_FILE, SOURCE_CALLFORWARD };
+enum recipient_source_kind { SOURCE_FILE, SOURCE_DIRECTORY, SOURCE_CALLFORWARD };
 
+/* A user database that can be asked about one address. */
+struct recipient_directory {
+	const char *name;		/* as configured */
+	struct socketmap *map;
+};
 struct recipient_source {
 	enum recipient_source_kind kind;
-	struct list_file *file;
+	struct list_file *file;		/* SOURCE_DIRECTORY: its local copy, NULL: none is kept */
+	const struct recipient_directory *directory;
 };
 struct recipient_conf {
 	const struct recipient_source *sources;
@@ -33,11 +41,15 @@ enum recipient_answer {
 	RECIPIENT_CANNOT_TELL,
 };
 
-/* What sources in memory and the cache say before the backend is asked. Even EXISTS is followed by the live RCPT (the
- * message needs a live backend); NO_SUCH_USER is final (file, or a fresh negative entry). harvester: answered
+/* Asks one directory, whatever its copy says. EXISTS, NO_SUCH_USER, or CANNOT_TELL with the reason *why (in `a`). */
+ASYNC enum recipient_answer recipient_ask_directory(const struct recipient_directory *directory, struct slice canonical,
+	struct arena *a, const char **why, deadline d);
+
+/* What directories, sources in memory and the cache say before the backend is asked. Even EXISTS is followed by the live RCPT (the
+ * message needs a live backend); NO_SUCH_USER is final (file, directory, or a fresh negative entry). harvester: answered
  * from the cache alone, ASK becomes CANNOT_TELL. store: NULL, or in trouble, is as if nothing were known. */
-enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struct store *store,
-	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a);
+ASYNC enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struct store *store,
+	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a, deadline d);
 
 /* What the backend's reply to RCPT means. Only 5.1.x and 5.2.1 (or a bare 550, 551, 553 without enhanced code, from
  * a backend that gives none) is a "no"; everything else is not an answer about the mailbox and is never remembered.

@@ -411,11 +411,18 @@ static struct verdict judge(struct transaction *tx, const struct domain_conf *d,
 	return verdict_of_recipient(tx->config, d, &tx->envelope, r, *s->edge->services.observe_all);
 }
 
+/* Half of the unknown recipients that end its session. */
+static bool is_harvester(const struct session *s)
+{
+	return s->client.class == CLIENT_STRANGER && s->edge->services.rates &&
+		rate_unknown_score(s->edge->services.rates, &s->client.ip) * 2 >= s->listener->max_unknown_recipients;
+}
+
 static struct reply refuse_by(struct transaction *tx, struct recipient *r, const struct verdict *v)
 {
 	tx->because = v->because;
-	/* Answered from the cache alone, a guesser still guesses. */
-	if (v->reply == REPLY_NO_SUCH_USER || v->reply == REPLY_RECIPIENT_UNKNOWN)
+	/* Answered from the cache alone, a guesser still guesses; that a directory is down is nobody's guess. */
+	if (v->reply == REPLY_NO_SUCH_USER || (v->reply == REPLY_RECIPIENT_UNKNOWN && is_harvester(tx->session)))
 		slow_down_guesser(tx->session);
 	return refuse(tx, r, v->reply, v->detail);
 }
@@ -467,17 +474,12 @@ static ASYNC struct reply ask_backend(struct transaction *tx, const struct domai
 	return refuse(tx, r, refusal_of_backend(&r->backend_reply, answer), SLICE_NULL);
 }
 
-/* Sources in memory and the cache add their finding. */
-static void look_up(struct transaction *tx, const struct domain_conf *d, struct recipient *r)
+/* Directories, sources in memory and the cache add their finding. */
+static ASYNC void look_up(struct transaction *tx, const struct domain_conf *d, struct recipient *r, deadline until)
 {
-	struct session *s = tx->session;
-	bool harvester = s->client.class == CLIENT_STRANGER && s->edge->services.rates &&
-		rate_unknown_score(s->edge->services.rates, &s->client.ip) * 2 >=
-			s->listener->max_unknown_recipients;
-
 	if (d && !(r->exempt && slice_starts(r->canonical, SLICE("postmaster@"))))
-		recipient_look_up(&d->recipients, s->edge->services.store, r, harvester,
-			&tx->envelope.findings, &tx->arena);
+		recipient_look_up(&d->recipients, tx->session->edge->services.store, r, is_harvester(tx->session),
+			&tx->envelope.findings, &tx->arena, until);
 }
 
 static bool is_repeated(const struct envelope *e, const struct recipient *r)
@@ -501,6 +503,7 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	const struct backend *b;
 	enum reply_name refusal;
 	struct verdict v;
+	deadline until = deadline_in(tx->config->rcpt_budget);
 	const struct domain_conf *d = identify(tx, r, &refusal);
 
 	if (refusal == REPLY_BAD_RECIPIENT)
@@ -518,7 +521,9 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	refusal = backend_cannot(tx, b);
 	if (refusal != REPLY_NONE)
 		return refuse(tx, r, refusal, SLICE_NULL);
-	look_up(tx, d, r);
+	look_up(tx, d, r, until);
+	if (tx->session->closing)
+		return NO_REPLY;
 	v = judge(tx, d, r);
 	if (v.reply != REPLY_NONE)
 		return refuse_by(tx, r, &v);
@@ -527,7 +532,7 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	tx->relay.backend = b;
 	if (!tx->envelope.recipients)
 		tx->domain = d;
-	return ask_backend(tx, d, r, deadline_in(tx->config->rcpt_budget));
+	return ask_backend(tx, d, r, until);
 }
 
 static ASYNC struct reply cmd_rcpt(struct session *s, const struct command *c)

@@ -80,7 +80,7 @@ static const struct finding *the_finding(void)
 static enum recipient_answer known_of(const struct recipient_conf *c, const char *canonical, bool harvester)
 {
 	to(canonical);
-	return recipient_look_up(c, store, &recipient, harvester, &findings, &arena);
+	return recipient_look_up(c, store, &recipient, harvester, &findings, &arena, DEADLINE_NONE);
 }
 
 static enum recipient_answer known(const char *canonical)
@@ -202,7 +202,7 @@ static struct list_file *users(const char *name, const char *text)
 
 static void a_file_is_the_truth(void **state)
 {
-	struct recipient_source source = { SOURCE_FILE, users("truth", "ann@file.example\n") };
+	struct recipient_source source = { .kind = SOURCE_FILE, .file = users("truth", "ann@file.example\n") };
 	struct recipient_conf c = { .sources = &source, .source_count = 1 };
 
 	assert_int_equal(known_of(&c, "ann@file.example", false), RECIPIENT_EXISTS);
@@ -215,8 +215,8 @@ static void a_file_is_the_truth(void **state)
 
 static void sources_are_asked_in_order(void **state)
 {
-	struct recipient_source sources[] = { { SOURCE_FILE, users("first", "ann@order.example\n") },
-		{ SOURCE_FILE, users("second", "bob@order.example\n") }, { SOURCE_CALLFORWARD, NULL } };
+	struct recipient_source sources[] = { { .kind = SOURCE_FILE, .file = users("first", "ann@order.example\n") },
+		{ .kind = SOURCE_FILE, .file = users("second", "bob@order.example\n") }, { .kind = SOURCE_CALLFORWARD } };
 	struct recipient_conf c = conf;
 
 	c.sources = sources;
@@ -243,7 +243,7 @@ static void no_source_says_nothing(void **state)
 /* What the backend says replaces what the file said: one finding. The cache is not fed. */
 static void a_file_alone_feeds_no_cache(void **state)
 {
-	struct recipient_source source = { SOURCE_FILE, users("alone", "ann@alone.example\n") };
+	struct recipient_source source = { .kind = SOURCE_FILE, .file = users("alone", "ann@alone.example\n") };
 	struct recipient_conf c = conf;
 	struct reply refusal = reply_of(550, 5, 1, 1, "who?");
 	struct recipient_cache_entry entry;
@@ -451,7 +451,7 @@ static void a_forgotten_week_is_forgotten(void **state)
 static void without_a_store_nothing_is_known(void **state)
 {
 	to("ann@trouble.example");
-	assert_int_equal(recipient_look_up(&conf, NULL, &recipient, false, &findings, &arena), RECIPIENT_ASK);
+	assert_int_equal(recipient_look_up(&conf, NULL, &recipient, false, &findings, &arena, DEADLINE_NONE), RECIPIENT_ASK);
 	assert_int_equal(learn(&conf, NULL, "ann@trouble.example", RECIPIENT_EXISTS), RESULT_EXISTS);
 	assert_int_equal(learn(&conf, NULL, "ann@trouble.example", RECIPIENT_NO_SUCH_USER), RESULT_NO_SUCH_USER);
 }
