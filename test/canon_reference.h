@@ -12,10 +12,10 @@ static inline bool reference_wsp(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* One line, without its CRLF: white space in runs becomes one SP, at the end none. */
-static inline void reference_line(struct str *out, struct slice line)
+/* One line, without its CRLF: white space in runs becomes one SP, at its end none. */
+static inline void reference_line(struct str *out, struct slice line, bool ended)
 {
-	while (line.n > 0 && reference_wsp(line.p[line.n - 1]))
+	while (ended && line.n > 0 && reference_wsp(line.p[line.n - 1]))
 		line.n--;
 	for (size_t i = 0; i < line.n; i++) {
 		if (!reference_wsp(line.p[i]))
@@ -34,7 +34,7 @@ static inline struct slice reference_body(struct arena *a, enum canon kind, stru
 		ptrdiff_t end = slice_search(body, SLICE("\r\n"));
 		struct slice line = end < 0 ? body : slice_head(body, (size_t)end);
 		if (kind == CANON_RELAXED)
-			reference_line(&out, line);
+			reference_line(&out, line, end >= 0);
 		else
 			str_add(&out, line);
 		str_add(&out, SLICE("\r\n"));

@@ -220,14 +220,16 @@ void canon_body_push(struct canon_body *b, struct slice content)
 		push_run(b, p, end, true);
 }
 
-/* Section 3.4.3: "If there is no body or no trailing CRLF on the message body, a CRLF is added. [...] Note that a
+/* White space behind the last CRLF ends no line: it becomes one SP, as dkimpy and others have it. The framing of SMTP
+ * leaves no such body. Section 3.4.3: "If there is no body or no trailing CRLF on the message body, a CRLF is added. [...] Note that a
  * completely empty or missing body is canonicalized as a single CRLF". Section 3.4.4: "If the body is
  * non-empty but does not end with a CRLF, a CRLF is added", and a body of empty lines alone is empty. */
 void canon_body_finish(struct canon_body *b)
 {
 	if (b->cr)
 		after_cr(b, '\0');
-	b->space = false;
+	if (b->space)
+		put_space(b);
 	b->lines = 0;
 	if (b->kind == CANON_SIMPLE || b->length > 0)
 		put(b, canon_crlf, 2);

@@ -173,6 +173,7 @@ struct dkim_facts {
 	const char *algorithm;		/* "rsa-sha256", "ed25519-sha256" */
 	uint32_t key_bits;		/* 0: no key was seen */
 	bool partial;			/* l= leaves octets of the body unsigned */
+	bool hopeless;			/* temperror: no answer could have made it a pass, since the body was altered */
 	const char *reason;
 };
 

@@ -56,8 +56,9 @@ static void test_bodies(void **state)
 	CHECK(" \r\n\t\r\n  \t\r\n", " \r\n\t\r\n  \t\r\n", "");
 	/* The last line lacks its end. */
 	CHECK("a", "a\r\n", "a\r\n");
-	CHECK("a \t", "a \t\r\n", "a\r\n");
-	CHECK("a\r\n\r\n ", "a\r\n\r\n \r\n", "a\r\n");
+	CHECK("a \t", "a \t\r\n", "a \r\n");
+	CHECK("a\r\n\r\n ", "a\r\n\r\n \r\n", "a\r\n\r\n \r\n");
+	CHECK("\t ", "\t \r\n", " \r\n");
 	/* Empty lines within stay, at the end they go. */
 	CHECK("a\r\n\r\n\r\nb\r\n\r\n", "a\r\n\r\n\r\nb\r\n", "a\r\n\r\n\r\nb\r\n");
 	CHECK("a\r\n \r\n\t\r\nb \r\n", "a\r\n \r\n\t\r\nb \r\n", "a\r\n\r\n\r\nb\r\n");
