@@ -41,6 +41,11 @@ static const struct command {
 	{ "recipient", tool_recipient, "show|probe|forget ADDRESS [-c FILE] [--json]",
 	  "tells what each source says about an address, asks the backend, or forgets what it said",
 	  "show asks what is known, probe also asks the backend now, forget drops the remembered answer.\n" },
+	{ "spf", tool_spf, "--ip IP --helo NAME --from ADDRESS|DOMAIN [--zone FILE | -c FILE] [--json]",
+	  "asks SPF whether a client may send for a domain, and tells why",
+	  "Needs no daemon and no configuration. The first line is the result. --zone answers from a zone file\n"
+	  "alone; -c uses the resolver of that configuration, else it is this machine's. --from '' asks about HELO.\n"
+	  "Exit status: 0, or 75 if DNS was in trouble.\n" },
 	{ "doctor", tool_doctor, "[-c FILE]",
 	  "check --live and the state of the running daemon: only what needs attention",
 	  "Exit status: 0 nothing wrong, 1 something is.\n" },

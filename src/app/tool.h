@@ -105,6 +105,12 @@ void tool_loop(void);
 /* Runs fn(arg) in a fiber and the loop until it has returned. */
 void tool_run_fiber(const char *name, void (*fn)(void *), void *arg);
 
+/* ---- DNS without a daemon ---- */
+
+/* zone: a zone file, and what it lacks does not exist; NULL: the resolver of the configuration if one was named, else of
+ * this machine. NULL, and it was said: *status is the exit status. */
+struct dns *tool_resolver(struct tool *t, const char *zone, int *status);
+
 /* ---- records ---- */
 
 /* One record for people. */
@@ -123,6 +129,7 @@ int tool_why(struct tool *t, int argc, char **argv);
 int tool_report(struct tool *t, int argc, char **argv);
 int tool_status(struct tool *t, int argc, char **argv);
 int tool_observe(struct tool *t, int argc, char **argv);
+int tool_spf(struct tool *t, int argc, char **argv);
 int tool_recipient(struct tool *t, int argc, char **argv);
 
 #endif
