@@ -68,7 +68,13 @@ enum check {
 	X(ACCEPT_ALL, "accept-all") \
 	X(IMPLAUSIBLE, "implausible") \
 	X(BARE_NEWLINE, "bare-newline") \
-	X(EARLY_TALK, "early-talk")
+	X(EARLY_TALK, "early-talk") \
+	X(PROVEN, "proven") \
+	X(PLAUSIBLE, "plausible") \
+	X(UNPROVEN, "unproven") \
+	X(REFUTED, "refuted") \
+	X(NEVER_SENDS, "never-sends") \
+	X(NULL_SENDER, "null-sender")
 
 enum result {
 #define X(id, name) RESULT_##id,

@@ -1,0 +1,411 @@
+/*
+ * The judgement over a notice: every proof is looked at, then one result is drawn from all.
+ *
+ * What is false outweighs what is true: whoever holds a message of ours holds its tag, too, and a field that fails beside it
+ * shows that he changed the rest. A returned message that is not ours under a tag that is good is let in as plausible, a few times:
+ * some hosts return the header section without fields that they do not know.
+ *
+ * The ledger alone knows recipients of the envelope. Where it has no entry (another node sent it), those that
+ * the returned header section names are taken for them: a forger can write what he likes there, and is
+ * held by the count of notices per message.
+ */
+#include "check/bounce.h"
+
+#define DAY 86400u
+#define RETURNED_FIELDS 1000u
+#define TRACES_MAX 4u
+#define REFERENCES_MAX 20u
+#define WIDER 10u	/* limits for a tag, which stands for a day's mail of a sender */
+#define PER_RECIPIENT 3u
+
+const char *bounce_method_name(enum bounce_method m)
+{
+	static const char *const names[] = {
+#define X(id, name) name,
+		BOUNCE_METHODS(X)
+#undef X
+	};
+
+	return names[m];
+}
+
+/* All that is known before the result is drawn. */
+struct examination {
+	const struct bounce_question *q;
+	struct arena *a;
+	struct bounce_proof *out;
+	struct header header;		/* returned */
+	struct slice message_id;	/* of the returned message; empty: not told */
+	enum proof_answer tag, trace, srs;
+	struct sent_entry entry;
+	struct slice entry_id;
+	bool in_ledger;
+	bool recipients_named, recipient_known, recipient_told;	/* told: the ledger or the header section could say */
+};
+
+static uint32_t life_seconds(const struct bounce_question *q)
+{
+	return q->conf->life * DAY;
+}
+
+/* ---- the returned message ---- */
+
+static void read_returned(struct examination *x)
+{
+	const struct notice_original *o = &x->q->notice->original;
+
+	header_init(&x->header, x->a, NOTICE_ORIGINAL_MAX + 1024, RETURNED_FIELDS);
+	header_push(&x->header, o->header);
+	header_finish(&x->header);
+	x->message_id = header_message_id(x->a, &x->header);
+	if (x->message_id.n == 0)
+		x->message_id = o->message_id;
+}
+
+static void check_traces(struct examination *x)
+{
+	const struct bounce_question *q = x->q;
+	const struct field *f;
+
+	for (uint32_t i = 0; i < TRACES_MAX && (f = header_field(&x->header, SLICE(PROOF_TRACE_NAME), i)); i++) {
+		time_t sent;
+		enum proof_answer answer = proof_trace_check(&q->conf->keys, field_unfolded(x->a, f), q->addressee,
+			header_message_id(x->a, &x->header), q->conf->life, q->now, &sent);
+
+		if (x->trace == PROOF_ABSENT || answer == PROOF_VALID)
+			x->trace = answer;
+	}
+}
+
+/* Whether the bytes of an address stand in a text as a whole word. */
+static bool names_address(struct slice text, struct slice address)
+{
+	while (address.n > 0) {
+		ptrdiff_t at = slice_search_nocase(text, address);
+		size_t end;
+
+		if (at < 0)
+			return false;
+		end = (size_t)at + address.n;
+		if ((at == 0 || memchr(" \t<:,;\"(", text.p[at - 1], 8)) &&
+		    (end == text.n || memchr(" \t>,;\")", text.p[end], 7)))
+			return true;
+		text = slice_from(text, (size_t)at + 1);
+	}
+	return false;
+}
+
+static bool header_names(struct examination *x, struct slice field, struct slice address, bool *any)
+{
+	const struct field *f;
+
+	for (uint32_t i = 0; i < TRACES_MAX && (f = header_field(&x->header, field, i)); i++) {
+		*any = true;
+		if (names_address(field_unfolded(x->a, f), address))
+			return true;
+	}
+	return false;
+}
+
+/* ---- the ledger ---- */
+
+static bool found_in_ledger(struct examination *x, struct slice id)
+{
+	enum store_status status;
+
+	if (id.n == 0 || !x->q->store || x->in_ledger)
+		return false;
+	status = sent_find(x->q->store, id, x->q->addressee, &x->entry);
+	x->out->store_trouble |= status == STORE_TROUBLE;
+	x->in_ledger = status == STORE_OK;
+	if (x->in_ledger)
+		x->entry_id = id;
+	return x->in_ledger;
+}
+
+/* The message ids in a field, in their order. */
+static struct slice next_id(struct slice *rest)
+{
+	ptrdiff_t open = slice_find(*rest, '<'), close;
+	struct slice id;
+
+	if (open < 0)
+		return SLICE_NULL;
+	id = slice_from(*rest, (size_t)open);
+	close = slice_find(id, '>');
+	if (close < 0)
+		return SLICE_NULL;
+	*rest = slice_from(id, (size_t)close + 1);
+	return slice_head(id, (size_t)close + 1);
+}
+
+static void ask_ledger(struct examination *x)
+{
+	struct slice fields[] = { x->q->notice->in_reply_to, x->q->notice->references };
+	struct slice id;
+	unsigned n = 0;
+
+	if (found_in_ledger(x, x->message_id))
+		return;
+	/* A notice that returns a message is about that one, whatever it refers to besides. */
+	for (size_t i = 0; i < 2 && x->message_id.n == 0; i++)
+		while (n++ < REFERENCES_MAX && (id = next_id(&fields[i])).n > 0)
+			if (found_in_ledger(x, id))
+				return;
+}
+
+/* ---- the failed recipients ---- */
+
+static bool recipient_in_header(struct examination *x, struct slice address)
+{
+	static const char *const fields[] = { "To", "Cc", "Bcc", "Resent-To", "Resent-Cc" };
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (header_names(x, slice_of(fields[i]), address, &x->recipient_told))
+			return true;
+	return false;
+}
+
+static struct slice domain_of(struct slice canonical)
+{
+	ptrdiff_t at = slice_rfind(canonical, '@');
+
+	return at < 0 ? SLICE_NULL : slice_from(canonical, (size_t)at + 1);
+}
+
+/* Has the addressee written to the domain of this one lately? */
+static bool wrote_to_domain_of(struct examination *x, struct slice canonical)
+{
+	enum store_status status;
+	time_t when;
+
+	if (!x->q->store)
+		return false;
+	status = sent_wrote_to(x->q->store, x->q->addressee, domain_of(canonical), &when);
+	x->out->store_trouble |= status == STORE_TROUBLE;
+	return status == STORE_OK;
+}
+
+static bool is_known(struct examination *x, struct slice address)
+{
+	struct slice canonical;
+	enum store_status status;
+
+	if (!address_canonical(x->a, address, SLICE_NULL, &canonical))
+		return false;
+	x->recipients_named = true;
+	if (x->in_ledger) {
+		x->recipient_told = true;
+		status = sent_has_recipient(x->q->store, &x->entry, x->entry_id, x->q->addressee, canonical);
+		x->out->store_trouble |= status == STORE_TROUBLE;
+		return status == STORE_OK;
+	}
+	if (recipient_in_header(x, address) || recipient_in_header(x, canonical))
+		return true;
+	return x->message_id.n == 0 && wrote_to_domain_of(x, canonical);
+}
+
+static void look_at_recipients(struct examination *x)
+{
+	for (const struct notice_recipient *r = x->q->notice->recipients; r && !x->recipient_known; r = r->next)
+		x->recipient_known = is_known(x, r->address) || is_known(x, r->original);
+}
+
+/* ---- results ---- */
+
+static void conclude(struct examination *x, enum result result, enum bounce_method method, const char *reason)
+{
+	x->out->result = result;
+	x->out->method = method;
+	x->out->reason = reason;
+}
+
+/* NULL: nothing is wrong with it. */
+static const char *wrong_with(enum proof_answer answer, const char *const reasons[3])
+{
+	switch (answer) {
+	case PROOF_FALSE:
+		return reasons[0];
+	case PROOF_RETIRED:
+		return reasons[1];
+	case PROOF_OLD:
+		return reasons[2];
+	default:
+		return NULL;
+	}
+}
+
+static bool is_refuted(struct examination *x)
+{
+	static const char *const tag[] = { "the tag in its address is false", "the key of the tag in its address is over",
+		"the tag in its address is far too old" };
+	static const char *const trace[] = { "the returned message bears our mark, and was changed",
+		"the key of the mark in the returned message is over", "the mark in the returned message is far too old" };
+	static const char *const srs[] = { "its SRS address is false", "", "its SRS address is far too old" };
+	const char *why;
+
+	if ((why = wrong_with(x->trace, trace)))
+		conclude(x, RESULT_REFUTED, BOUNCE_BY_TRACE, why);
+	else if ((why = wrong_with(x->tag, tag)))
+		conclude(x, RESULT_REFUTED, BOUNCE_BY_TAG, why);
+	else if ((why = wrong_with(x->srs, srs)))
+		conclude(x, RESULT_REFUTED, BOUNCE_BY_SRS, why);
+	x->out->tag_failed = x->tag == PROOF_FALSE;
+	return why != NULL;
+}
+
+/* The strongest of the valid proofs. */
+static enum bounce_method best_method(const struct examination *x)
+{
+	if (x->tag == PROOF_VALID && !x->q->guesser)
+		return BOUNCE_BY_TAG;
+	if (x->trace == PROOF_VALID)
+		return BOUNCE_BY_TRACE;
+	if (x->q->signed_by.n > 0)
+		return BOUNCE_BY_SIGNATURE;
+	if (x->in_ledger)
+		return BOUNCE_BY_LEDGER;
+	return x->srs == PROOF_VALID ? BOUNCE_BY_SRS : BOUNCE_BY_NONE;
+}
+
+/* The returned message is told apart by its Message-ID, comes whole in its header section, and does not bear our mark. */
+static bool is_a_strangers(const struct examination *x)
+{
+	const struct notice_original *o = &x->q->notice->original;
+
+	return x->message_id.n > 0 && x->trace == PROOF_ABSENT && !x->in_ledger && x->q->signed_by.n == 0 &&
+		(o->form == NOTICE_FORM_FULL || o->form == NOTICE_FORM_HEADERS) && !o->header_truncated;
+}
+
+/* What the count of notices goes by: the message, or what stands for it. */
+static struct slice counted_as(const struct examination *x, enum bounce_method method, uint32_t *wider)
+{
+	const struct bounce_question *q = x->q;
+	bool by_message = x->trace == PROOF_VALID || x->in_ledger || method == BOUNCE_BY_SIGNATURE;
+	struct slice id = x->in_ledger ? x->entry_id : x->message_id;
+
+	*wider = by_message ? 1 : WIDER;
+	if (by_message && id.n > 0)
+		return slice_of(arena_printf(x->a, "message %.*s %.*s", SLICE_ARG(q->addressee), SLICE_ARG(id)));
+	return slice_of(arena_printf(x->a, "%s %.*s %.*s", bounce_method_name(method), SLICE_ARG(q->addressee),
+		SLICE_ARG(slice_lower(x->a, method == BOUNCE_BY_SRS && q->form ? q->form->tag_text : q->tag))));
+}
+
+/* true: over its limit, and concluded. */
+static bool is_over_limit(struct examination *x, enum bounce_method method, bool foreign)
+{
+	const struct bounce_question *q = x->q;
+	uint32_t wider, recipients = x->in_ledger ? x->entry.recipients : 1;
+	struct slice what = counted_as(x, method, &wider);
+	struct sent_counts n;
+
+	if (!q->store)
+		return false;
+	if (sent_count(q->store, what, foreign, q->remember, q->now, 2 * life_seconds(q), &n) != STORE_OK) {
+		x->out->store_trouble = true;
+		return false;
+	}
+	if (foreign && n.foreign > q->conf->foreign_limit * wider) {
+		conclude(x, RESULT_REFUTED, method, arena_printf(x->a,
+			"the proof is ours, and this is notice number %u for somebody the message was not sent to", n.foreign));
+		return true;
+	}
+	if (n.all > (q->conf->replay_limit + PER_RECIPIENT * recipients) * wider) {
+		conclude(x, RESULT_REFUTED, method, arena_printf(x->a,
+			"the proof is ours, and this is notice number %u that shows it", n.all));
+		return true;
+	}
+	return false;
+}
+
+static void conclude_valid(struct examination *x, enum bounce_method method)
+{
+	static const char *const proven[] = { [BOUNCE_BY_TAG] = "the tag in its address is ours",
+		[BOUNCE_BY_TRACE] = "the returned message bears our mark",
+		[BOUNCE_BY_SIGNATURE] = "the returned message bears a good signature of ours",
+		[BOUNCE_BY_LEDGER] = "it answers a message that this address has sent",
+		[BOUNCE_BY_SRS] = "its address was made by our own forwarding" };
+	/* SRS: who the forwarded message went to is not in our ledger. */
+	bool foreign = x->recipients_named && !x->recipient_known && method != BOUNCE_BY_SRS;
+	bool stranger = method == BOUNCE_BY_TAG && is_a_strangers(x);
+
+	if (is_over_limit(x, method, foreign || stranger))
+		return;
+	if (stranger)
+		conclude(x, RESULT_PLAUSIBLE, method, arena_printf(x->a,
+			"%s, and the returned message does not bear our mark", proven[method]));
+	else if (foreign)
+		conclude(x, RESULT_PLAUSIBLE, method, arena_printf(x->a, x->recipient_told ?
+			"%s, and the failed recipient is nobody it was sent to: an alias or a forwarder, perhaps" :
+			"%s, and who it was sent to is not known here", proven[method]));
+	else
+		conclude(x, RESULT_PROVEN, method, proven[method]);
+}
+
+/* Nothing proves it. Has the addressee at least written to that domain? */
+static bool is_plausible_by_domain(struct examination *x)
+{
+	const struct bounce_question *q = x->q;
+	struct slice canonical;
+
+	if (x->message_id.n > 0 || x->tag == PROOF_EXPIRED)
+		return false;
+	for (const struct notice_recipient *r = q->notice->recipients; r; r = r->next) {
+		struct slice what;
+		struct sent_counts n;
+
+		if (!address_canonical(x->a, r->address, SLICE_NULL, &canonical) || !wrote_to_domain_of(x, canonical))
+			continue;
+		what = slice_of(arena_printf(x->a, "pair %.*s %.*s", SLICE_ARG(q->addressee),
+			SLICE_ARG(domain_of(canonical))));
+		if (sent_count(q->store, what, true, q->remember, q->now, life_seconds(q), &n) == STORE_OK &&
+		    n.foreign <= q->conf->foreign_limit) {
+			conclude(x, RESULT_PLAUSIBLE, BOUNCE_BY_LEDGER, arena_printf(x->a,
+				"it proves nothing, and this address has written to %.*s lately",
+				SLICE_ARG(domain_of(canonical))));
+			return true;
+		}
+	}
+	return false;
+}
+
+static const char *why_unproven(const struct examination *x)
+{
+	if (x->trace == PROOF_OTHER_SENDER)
+		return "the returned message was sent by another address of this site";
+	if (x->trace == PROOF_EXPIRED)
+		return "the mark in the returned message is too old";
+	if (x->tag == PROOF_EXPIRED)
+		return "the tag in its address is too old";
+	if (x->tag == PROOF_VALID)
+		return "the tag in its address fits, and this client has tried many";
+	if (x->message_id.n > 0)
+		return "the returned message was not sent from here";
+	return x->q->notice->original.form == NOTICE_FORM_NONE ? "no proof, and it returns no message" :
+		"no proof, and nothing of the returned message tells which one it is";
+}
+
+void bounce_judge(struct bounce_proof *out, const struct bounce_question *q, struct arena *a)
+{
+	struct examination x = { .q = q, .a = a, .out = out };
+	enum bounce_method method;
+
+	*out = (struct bounce_proof){ .result = RESULT_UNPROVEN };
+	read_returned(&x);
+	check_traces(&x);
+	if (q->tag.n > 0)
+		x.tag = proof_tag_check(&q->conf->keys, q->tag, q->addressee, q->conf->life, q->now);
+	if (q->form)
+		x.srs = srs_check(&q->conf->srs, q->form, q->now);
+	ask_ledger(&x);
+	out->message_id = x.in_ledger ? x.entry_id : x.message_id;
+	out->elsewhere = q->signed_by.n > 0 && x.trace == PROOF_ABSENT && x.tag == PROOF_ABSENT && !x.in_ledger;
+	if (is_refuted(&x))
+		return;
+	look_at_recipients(&x);
+	method = x.trace == PROOF_OTHER_SENDER ? BOUNCE_BY_NONE : best_method(&x);
+	if (method != BOUNCE_BY_NONE)
+		conclude_valid(&x, method);
+	else if (!is_plausible_by_domain(&x))
+		conclude(&x, RESULT_UNPROVEN, BOUNCE_BY_NONE, why_unproven(&x));
+}

@@ -1,0 +1,306 @@
+/* Did we send that? Each proof alone, what is false beside what is true, foreign recipients, replays, and notices without any
+ * proof; with a ledger and without one. */
+#include "unit.h"
+
+#include "base/clock.h"
+#include "check/bounce.h"
+
+#include <stdio.h>
+
+#define DAY 86400
+#define NOW ((time_t)1795420030)
+#define ID SLICE("<1@example.org>")
+#define BOB SLICE("bob@example.org")
+
+static char dir[64];
+static struct arena arena;
+static struct store *store;
+static struct bounce_conf conf;
+static struct notice notice;
+static struct notice_recipient failed;
+static struct bounce_question question;
+static struct bounce_proof proof;
+
+static int set_up(void **state)
+{
+	const char *why = NULL;
+	struct store_conf store_conf = { .directory = dir, .map_size = 16 << 20, .synchronous = true };
+
+	(void)state;
+	clock_fake(NS_PER_SECOND, NOW * NS_PER_SECOND);
+	snprintf(dir, sizeof(dir), "/tmp/spurn-bounce-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	store = store_open(&arena, &store_conf, &why);
+	conf = (struct bounce_conf){ .keys.count = 1, .life = 14, .foreign_limit = 10, .replay_limit = 50 };
+	proof_key_make(&conf.keys.keys[0], '1', NOW - DAY, NOW - DAY);
+	srs_secrets_parse(&conf.srs, SLICE("tops3cret"));
+	failed = (struct notice_recipient){ .address = SLICE("dead@example.net"), .action = SLICE("failed") };
+	notice = (struct notice){ .kind = NOTICE_DSN, .recipients = &failed, .recipient_count = 1 };
+	question = (struct bounce_question){ .conf = &conf, .notice = &notice, .store = store, .addressee = BOB,
+		.remember = true, .now = NOW };
+	return store ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	char command[128];
+
+	(void)state;
+	store_close(store);
+	arena_drop(&arena);
+	snprintf(command, sizeof(command), "rm -r '%s'", dir);
+	return system(command);
+}
+
+/* What the message of bob to dead@example.net looks like when it comes back. */
+static void returns(struct slice id, struct slice trace)
+{
+	struct str h = STR_IN(&arena);
+
+	if (trace.n)
+		str_printf(&h, "Spurn-Sent: %.*s\r\n", SLICE_ARG(trace));
+	str_puts(&h, "From: Bob <bob@example.org>\r\nTo: \"D\" <dead@example.net>\r\n");
+	if (id.n)
+		str_printf(&h, "Message-ID: %.*s\r\n", SLICE_ARG(id));
+	notice.original = (struct notice_original){ .form = NOTICE_FORM_HEADERS, .message_id = id,
+		.header = str_slice(&h) };
+}
+
+static struct slice trace_of(struct slice sender, struct slice id)
+{
+	return proof_trace_make(&arena, &conf.keys, sender, id, NOW);
+}
+
+static void tag_of(const char *text, time_t when)
+{
+	struct slice rest = slice_of(arena_printf(&arena, "<%s>", text)), tagged;
+	struct path p;
+	const char *why;
+
+	assert_true(path_parse(&p, &rest, false, &why));
+	tagged = proof_tag_make(&arena, &conf.keys, &p, slice_of(text), 14, when);
+	question.tag = slice_head(slice_from(tagged, 5), 10);
+}
+
+static void sent(struct slice id)
+{
+	struct slice to = SLICE("dead@example.net");
+
+	assert_int_equal(sent_put(store, id, BOB, &to, 1, NOW, 14 * DAY), STORE_OK);
+}
+
+static void judge(enum result result, enum bounce_method method)
+{
+	bounce_judge(&proof, &question, &arena);
+	if (proof.result != result || proof.method != method)
+		print_error("%s by %s: %s\n", result_name(proof.result), bounce_method_name(proof.method), proof.reason);
+	assert_int_equal(proof.result, result);
+	assert_int_equal(proof.method, method);
+	assert_non_null(proof.reason);
+}
+
+static void proven_each_way(void **state)
+{
+	(void)state;
+	returns(ID, trace_of(BOB, ID));
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+	tag_of("bob@example.org", NOW);
+	judge(RESULT_PROVEN, BOUNCE_BY_TAG);
+	question.tag = SLICE_NULL;
+	returns(ID, SLICE_NULL);
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	sent(ID);
+	judge(RESULT_PROVEN, BOUNCE_BY_LEDGER);
+	returns(SLICE("<2@example.org>"), SLICE_NULL);
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	question.signed_by = SLICE("example.org");
+	judge(RESULT_PROVEN, BOUNCE_BY_SIGNATURE);
+	assert_true(proof.elsewhere);
+}
+
+static void another_node_needs_the_keys_alone(void **state)
+{
+	(void)state;
+	question.store = NULL;
+	returns(ID, trace_of(BOB, ID));
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+	tag_of("bob@example.org", NOW);
+	judge(RESULT_PROVEN, BOUNCE_BY_TAG);
+	/* Nothing comes back but the name of the failed recipient: whether we wrote to it this node cannot tell. */
+	notice.original = (struct notice_original){ .form = NOTICE_FORM_NONE };
+	judge(RESULT_PLAUSIBLE, BOUNCE_BY_TAG);
+	notice.recipients = NULL;
+	judge(RESULT_PROVEN, BOUNCE_BY_TAG);
+}
+
+static void what_claims_our_key_and_fails_it(void **state)
+{
+	(void)state;
+	returns(SLICE("<other@example.org>"), trace_of(BOB, ID));
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+	/* A tag that is good does not help it. */
+	tag_of("bob@example.org", NOW);
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+	returns(ID, trace_of(BOB, ID));
+	question.tag = SLICE("1794000000");
+	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
+	assert_true(proof.tag_failed);
+	/* Of a key that is not ours: nothing is claimed. */
+	question.tag = SLICE("7794000000");
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+	tag_of("bob@example.org", NOW);
+	conf.keys.keys[0].until = NOW;
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+	notice.original = (struct notice_original){ .form = NOTICE_FORM_NONE };
+	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
+}
+
+static void a_tag_expires(void **state)
+{
+	(void)state;
+	tag_of("bob@example.org", NOW);
+	question.now = NOW + 16 * DAY;
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	question.now = NOW + 40 * DAY;
+	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
+}
+
+static void addressed_to_who_did_not_send_it(void **state)
+{
+	(void)state;
+	sent(ID);
+	returns(ID, trace_of(BOB, ID));
+	question.addressee = SLICE("ann@example.org");
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	tag_of("ann@example.org", NOW);
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+}
+
+static void a_foreign_recipient_is_let_in_a_few_times(void **state)
+{
+	(void)state;
+	sent(ID);
+	returns(ID, trace_of(BOB, ID));
+	failed.address = SLICE("moved@example.com");
+	for (int i = 0; i < 10; i++)
+		judge(RESULT_PLAUSIBLE, BOUNCE_BY_TRACE);
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+	/* It says who was meant: nobody else's notices keep that one out. */
+	failed.original = SLICE("dead@example.net");
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+	failed.address = failed.original;
+	/* Others are not touched by it. */
+	returns(SLICE("<2@example.org>"), trace_of(BOB, SLICE("<2@example.org>")));
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+}
+
+static void a_replay_is_refused_in_the_end(void **state)
+{
+	int let_in = 0;
+
+	(void)state;
+	sent(ID);
+	returns(ID, trace_of(BOB, ID));
+	for (int i = 0; i < 100; i++) {
+		bounce_judge(&proof, &question, &arena);
+		let_in += proof.result == RESULT_PROVEN;
+	}
+	assert_int_equal(let_in, 53);
+	assert_int_equal(proof.result, RESULT_REFUTED);
+	/* Nobody but the daemon counts. */
+	returns(SLICE("<2@example.org>"), trace_of(BOB, SLICE("<2@example.org>")));
+	question.remember = false;
+	for (int i = 0; i < 100; i++)
+		judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+}
+
+static void a_strangers_message_under_our_tag(void **state)
+{
+	(void)state;
+	tag_of("bob@example.org", NOW);
+	returns(SLICE("<spam@example.com>"), SLICE_NULL);
+	judge(RESULT_PLAUSIBLE, BOUNCE_BY_TAG);
+	question.guesser = true;
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	question.guesser = false;
+	/* Some fields alone prove nothing about those that are missing. */
+	notice.original.form = NOTICE_FORM_TEXT;
+	judge(RESULT_PROVEN, BOUNCE_BY_TAG);
+	for (int i = 0; i < 200; i++)
+		bounce_judge(&proof, &question, &arena);
+	notice.original.form = NOTICE_FORM_FULL;
+	for (int i = 0; i < 101; i++)
+		bounce_judge(&proof, &question, &arena);
+	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
+}
+
+static void written_to_lately(void **state)
+{
+	(void)state;
+	sent(ID);
+	notice.original = (struct notice_original){ .form = NOTICE_FORM_NONE };
+	failed.address = SLICE("Somebody@Example.NET");
+	for (int i = 0; i < 10; i++)
+		judge(RESULT_PLAUSIBLE, BOUNCE_BY_LEDGER);
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	failed.address = SLICE("dead@example.com");
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	/* It shows what it is about, and we did not send that. */
+	failed.address = SLICE("dead@example.net");
+	returns(SLICE("<spam@example.com>"), SLICE_NULL);
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+}
+
+static void a_reply_refers(void **state)
+{
+	(void)state;
+	sent(ID);
+	notice = (struct notice){ .kind = NOTICE_AUTO_REPLY, .in_reply_to = SLICE("<x@y> (no) <1@example.org>") };
+	judge(RESULT_PROVEN, BOUNCE_BY_LEDGER);
+	notice.in_reply_to = SLICE_NULL;
+	notice.references = SLICE("<0@example.org>\r\n <1@example.org>");
+	judge(RESULT_PROVEN, BOUNCE_BY_LEDGER);
+	notice.references = SLICE("<<<< >1@example.org>");
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	question.addressee = SLICE("ann@example.org");
+	notice.references = ID;
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+}
+
+static void a_forwarded_message_bounces(void **state)
+{
+	struct slice rest = SLICE("<SRS0=484V=j4=example.net=bob@example.org>");
+	struct address_form form;
+	struct path p;
+	const char *why;
+
+	(void)state;
+	assert_true(path_parse(&p, &rest, false, &why) && address_form(&arena, &p, SLICE_NULL, &form));
+	question.form = &form;
+	question.addressee = form.canonical;
+	question.now = (9 * 32 + 28 + 1024 * 20) * (time_t)DAY;
+	returns(SLICE("<spam@example.com>"), SLICE_NULL);
+	judge(RESULT_PROVEN, BOUNCE_BY_SRS);
+	conf.srs.secrets[0] = SLICE("another");
+	judge(RESULT_REFUTED, BOUNCE_BY_SRS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(proven_each_way, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_node_needs_the_keys_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_claims_our_key_and_fails_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_tag_expires, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(addressed_to_who_did_not_send_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_foreign_recipient_is_let_in_a_few_times, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_replay_is_refused_in_the_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_strangers_message_under_our_tag, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(written_to_lately, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_reply_refers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_forwarded_message_bounces, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
