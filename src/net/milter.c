@@ -332,7 +332,7 @@ static bool take_body(struct dialogue *d, struct slice piece)
 	if (!may(d, MILTER_MAY_CHANGE_BODY))
 		return failed(d, "the filter changes what it did not ask for");
 	d->answer.body_replaced = true;
-	if (piece.n > 0 && !d->q->replace(d->q->arg, piece))
+	if (!d->q->replace(d->q->arg, piece))
 		return failed(d, "no room for the filter's new body");
 	return true;
 }

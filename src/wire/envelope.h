@@ -74,7 +74,15 @@ enum check {
 	X(UNPROVEN, "unproven") \
 	X(REFUTED, "refuted") \
 	X(NEVER_SENDS, "never-sends") \
-	X(NULL_SENDER, "null-sender")
+	X(NULL_SENDER, "null-sender") \
+	X(VIRUS, "virus") \
+	X(SPAM, "spam") \
+	X(SUSPECT, "suspect") \
+	X(REFUSED, "refused") \
+	X(TRY_LATER, "try-later") \
+	X(DISAGREED, "disagreed") \
+	X(UNCHECKED, "unchecked") \
+	X(SKIPPED, "skipped")
 
 enum result {
 #define X(id, name) RESULT_##id,
@@ -153,6 +161,7 @@ struct recipient {
 	bool exempt;			/* postmaster, abuse: from reputation and content refusals */
 	bool has_it;			/* the commit ledger says so: not sent again */
 	bool in_doubt;			/* an earlier try may have delivered it already */
+	bool alone;			/* a scanner took it for one and not for another: it must come alone */
 	bool final_answered;		/* backend_reply is the answer to the message, not to RCPT */
 	struct reply reply;		/* what the client was told (RCPT, or the final one under LMTP) */
 	struct reply backend_reply;	/* what the backend said; code 0: nothing */
@@ -251,6 +260,15 @@ struct content_source {
 	void *arg;
 	/* Up to `room` octets from the cursor on, which moves. 0: there is no more (yet); -1: it cannot be read. */
 	ptrdiff_t (*read)(void *arg, struct content_cursor *at, char *to, size_t room);
+};
+
+/* Where a scanner's new body goes. Until commit() nothing of it is the message's; several may be begun beside each other. */
+struct content_sink {
+	void *arg;
+	void *(*begin)(void *arg);	/* NULL: no memory */
+	bool (*add)(void *body, struct slice piece);	/* false: no room */
+	bool (*commit)(void *body);	/* from now on the message has this body; false: it has its own still */
+	void (*drop)(void *body);	/* what was not committed */
 };
 
 struct message_facts {
