@@ -160,6 +160,26 @@ static void add_zone(const struct dnsbl_zone_info *zone, void *arg)
 	str_addc(out, '}');
 }
 
+static void add_scanner(const struct scanner_info *scanner, void *arg)
+{
+	struct str *out = arg;
+
+	json_open(out, NULL, '{');
+	json_cstr(out, "name", scanner->name);
+	json_cstr(out, "kind", scanner->kind);
+	json_cstr(out, "address", scanner->address);
+	json_bool(out, "up", !scanner->open);
+	json_number(out, "asked", scanner->asked);
+	json_number(out, "refused", scanner->refused);
+	json_number(out, "failures", scanner->failures);
+	json_signed(out, "average_us", scanner->average_us);
+	json_number(out, "out", scanner->out);
+	json_number(out, "idle", scanner->idle);
+	json_cstr(out, "last_error", scanner->last_error);
+	json_signed(out, "retry_in_ms", scanner->open ? in_ms(deadline_left(scanner->retry_at)) : 0);
+	str_addc(out, '}');
+}
+
 static void add_dns(struct str *out, const struct services *services)
 {
 	const struct dns_stats *dns = dns_stats(services->dns);
@@ -169,6 +189,9 @@ static void add_dns(struct str *out, const struct services *services)
 	str_addc(out, ']');
 	json_open(out, "dnsbl", '[');
 	dnsbl_each_zone(services->dnsbl, add_zone, out);
+	str_addc(out, ']');
+	json_open(out, "scanners", '[');
+	scanners_each(services->scanners, add_scanner, out);
 	str_addc(out, ']');
 	json_open(out, "dns", '{');
 	json_number(out, "questions", dns->questions);

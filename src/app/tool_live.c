@@ -245,6 +245,23 @@ static ASYNC void examine_lists(struct live *l)
 	}
 }
 
+/* ---- scanners ---- */
+
+static ASYNC void examine_scanners(struct live *l)
+{
+	const struct content_conf *c = &l->x->config->content;
+
+	for (uint32_t i = 0; i < c->count; i++) {
+		const struct scanner_conf *s = &c->scanners[i];
+		const char *what = "", *why = NULL;
+
+		if (scanner_greet(s, &l->x->t->arena, &what, &why, deadline_in(QUESTION)))
+			exam_fine(l->x, "ok  scanner %s (%s %s): %s", s->name, scanner_kind_name(s->kind), s->address, what);
+		else
+			exam_error(l->x, "scanner %s (%s %s): %s", s->name, scanner_kind_name(s->kind), s->address, why);
+	}
+}
+
 void examine_live(void *arg)
 {
 	struct live l = { .x = arg };
@@ -257,4 +274,5 @@ void examine_live(void *arg)
 	examine_name(&l);
 	examine_lists(&l);
 	examine_backends(&l);
+	examine_scanners(&l);
 }

@@ -55,6 +55,11 @@ static void attend_backends(struct tool *t, struct tool_table *table, const json
 		if (!tool_is(b, "on"))
 			attend(t, table, arena_printf(&t->arena, "dnsbl %s", tool_text(t, b, "label")),
 				arena_printf(&t->arena, "switched off: %s", tool_text(t, b, "reason")));
+	json_array_foreach(json_object_get(s, "scanners"), i, b)
+		if (!tool_is(b, "up"))
+			attend(t, table, arena_printf(&t->arena, "scanner %s", tool_text(t, b, "name")),
+				arena_printf(&t->arena, "down: %s; next try in %s", tool_text(t, b, "last_error"),
+					tool_span(t, tool_number(b, "retry_in_ms"))));
 	json_array_foreach(json_object_get(s, "lists"), i, b)
 		if (json_is_string(json_object_get(b, "trouble")))
 			attend(t, table, tool_text(t, b, "path"), tool_text(t, b, "trouble"));
@@ -168,6 +173,22 @@ static void print_backends(struct tool *t, const json_t *s)
 	print_table(t, "DNS lists (of the worker that answered)", &zones);
 }
 
+static void print_scanners(struct tool *t, const json_t *s)
+{
+	struct tool_table table = { 0 };
+	const json_t *b;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "scanners"), i, b)
+		tool_row(t, &table, tool_text(t, b, "name"), tool_is(b, "up") ? "up" : "down",
+			arena_printf(&t->arena, "%s %s", tool_text(t, b, "kind"), tool_text(t, b, "address")),
+			arena_printf(&t->arena, "%s asked", count_text(t, b, "asked")),
+			arena_printf(&t->arena, "%s refused", count_text(t, b, "refused")),
+			arena_printf(&t->arena, "%s failed", count_text(t, b, "failures")),
+			arena_printf(&t->arena, "%lld ms", (long long)tool_number(b, "average_us") / 1000), NULL);
+	print_table(t, "scanners (of the worker that answered)", &table);
+}
+
 static void print_counts(struct tool *t, const char *title, const json_t *counts)
 {
 	struct tool_table table = { 0 };
@@ -201,6 +222,7 @@ static void print_status(struct tool *t, const json_t *s)
 	print_table(t, "needs attention", &table);
 	print_workers(t, s);
 	print_backends(t, s);
+	print_scanners(t, s);
 	print_lists(t, s);
 	print_counts(t, "counted since the start", json_object_get(s, "counters"));
 	print_counts(t, "oddities of peers", json_object_get(s, "glitches"));

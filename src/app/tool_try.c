@@ -91,6 +91,7 @@ static bool open_edge(struct play *p)
 	}
 	s->pool = pool_open(s->dns, p->config->hostname);
 	s->dnsbl = dnsbl_open();
+	s->scanners = scanners_open();
 	if (posix_memalign(&rates, 64, (rate_memory(RATE_ROOM) + 63) / 64 * 64) != 0)
 		arena_exhausted(rate_memory(RATE_ROOM));
 	memset(rates, 0, rate_memory(RATE_ROOM));

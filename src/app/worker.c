@@ -268,6 +268,7 @@ static void open_services(struct config *c)
 		_exit(1);
 	e->services.pool = pool_open(e->services.dns, c->hostname);
 	e->services.dnsbl = dnsbl_open();
+	e->services.scanners = scanners_open();
 	e->services.rates = rate_attach(worker.shared->rates, worker.slot);
 	e->services.observe_all = &worker.shared->observe_all;
 }

@@ -361,6 +361,7 @@ static bool same_class(const struct transaction *tx, const struct domain_conf *d
 	if (!d || !tx->domain)
 		return d == tx->domain;
 	return d->backend == tx->domain->backend && r->exempt == first->exempt &&
+		d->content == tx->domain->content &&
 		memcmp(d->mode, tx->domain->mode, sizeof(d->mode)) == 0;
 }
 

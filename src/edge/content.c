@@ -49,6 +49,79 @@ static ptrdiff_t read_content(void *arg, struct content_cursor *at, char *to, si
 	return (ptrdiff_t)kept;
 }
 
+/* ---- another body ---- */
+
+struct new_body {
+	struct transaction *tx;
+	struct spool spool;
+	struct smtp_data framing;
+};
+
+static void to_spool(void *arg, struct slice piece)
+{
+	struct new_body *b = arg;
+
+	spool_add(&b->spool, piece);
+}
+
+static bool body_is_sound(const struct new_body *b)
+{
+	return !b->spool.error && !b->framing.nul;
+}
+
+static bool body_add(void *body, struct slice piece)
+{
+	struct new_body *b = body;
+
+	if (piece.n > 0)
+		smtp_data_push_chunk(&b->framing, piece);
+	return body_is_sound(b);
+}
+
+/* What we pass on we have framed ourselves: bare CR and LF of a scanner are repaired. */
+static void *body_begin(void *arg)
+{
+	struct transaction *tx = arg;
+	struct new_body *b = arena_new(&tx->arena, struct new_body);
+
+	b->tx = tx;
+	spool_init(&b->spool, tx->spool.pool);
+	smtp_data_init(&b->framing, to_spool, NULL, b);
+	b->framing.repair = true;
+	body_add(b, str_slice(&tx->header.bytes));
+	body_add(b, SLICE("\r\n"));
+	return b;
+}
+
+static void body_drop(void *body)
+{
+	struct new_body *b = body;
+
+	spool_drop(&b->spool);
+}
+
+static bool body_commit(void *body)
+{
+	struct new_body *b = body;
+
+	smtp_data_finish_chunks(&b->framing);
+	if (!body_is_sound(b)) {
+		spool_drop(&b->spool);
+		return false;
+	}
+	spool_drop(&b->tx->spool);
+	b->tx->spool = b->spool;
+	b->tx->header.blank_line = true;
+	spool_init(&b->spool, b->tx->spool.pool);
+	return true;
+}
+
+struct content_sink content_sink_of(struct transaction *tx)
+{
+	return (struct content_sink){ .arg = tx, .begin = body_begin, .add = body_add, .commit = body_commit,
+		.drop = body_drop };
+}
+
 struct content_source content_of(struct transaction *tx)
 {
 	return (struct content_source){ .arg = tx, .read = read_content };

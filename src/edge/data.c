@@ -65,7 +65,8 @@ static struct message_stage *begin_stage(struct session *s)
 
 	return stage_message_begin(&(struct message_view){ .services = &s->edge->services, .config = tx->config,
 		.domain = tx->domain, .listener = s->listener, .envelope = &tx->envelope,
-		.source = content_of(tx) });
+		.source = content_of(tx), .sink = content_sink_of(tx),
+		.received = tx->config->content.count > 0 ? trace_received(tx) : SLICE_NULL });
 }
 
 bool data_begin(struct session *s)
@@ -307,6 +308,14 @@ static void hint_refusals(struct transaction *tx)
 			commit_hint(tx, r);
 }
 
+/* Whom a scanner took for one of several: they come alone and hear its answer. */
+static void hint_disagreed(struct transaction *tx)
+{
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		if (r->alone)
+			commit_hint(tx, r);
+}
+
 static enum reply_name refusal_of_content(const struct reply *said)
 {
 	bool permanent = reply_is_permanent(said);
@@ -405,6 +414,8 @@ static ASYNC void finish_message(struct session *s)
 
 		tx->because = v.because;
 		tx->disposition = v.disposition;	/* the trace fields say so */
+		if (v.reply == REPLY_MIXED_OUTCOME)
+			hint_disagreed(tx);
 		if (v.reply != REPLY_NONE)
 			answer(tx, v.disposition, v.reply, v.detail);
 		else if (s->edge->rehearsal)

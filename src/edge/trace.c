@@ -51,6 +51,17 @@ static void add_received(struct str *out, const struct transaction *tx)
 	str_printf(out, ";\r\n\t%s\r\n", date);
 }
 
+struct slice trace_received(struct transaction *tx)
+{
+	struct str out = STR_IN(&tx->arena);
+
+	if (tx->received.n == 0) {
+		add_received(&out, tx);
+		tx->received = str_slice(&out);
+	}
+	return tx->received;
+}
+
 static void add_mark(struct str *out, const struct transaction *tx)
 {
 	const struct finding *f = tx->because;
@@ -152,7 +163,7 @@ struct slice trace_lead(struct transaction *tx, uint64_t *from)
 	struct str out = STR_IN(&tx->arena);
 
 	*from = 0;
-	add_received(&out, tx);
+	str_add(&out, trace_received(tx));
 	add_mark(&out, tx);
 	add_changes(&out, tx, HEADER_PREPEND, 0);
 	if (is_rewritten(tx))

@@ -39,6 +39,7 @@ struct transaction {
 	struct spool spool;
 	EVP_MD_CTX *body_hash;
 	struct message_stage *stage;	/* NULL until the message begins */
+	struct slice received;		/* our trace field, once it was needed */
 	bool header_seen;		/* by the stage */
 	struct store_key *commit_keys;	/* one per recipient, parallel to the list; NULL: no ledger for this one */
 	bool chunking, too_big, discard, in_doubt, ledger_trouble;
@@ -77,11 +78,15 @@ void record_session(struct session *s, const char *reference, const struct reply
 /* What goes before the message: our Received field and marks, and, if fields of the message have to be removed, the rest
  * of the header, dot-stuffed. *from: the wire offset at which the spool is sent on. */
 struct slice trace_lead(struct transaction *tx, uint64_t *from);
+/* Our Received field with its final CRLF: the same one whenever it is asked for. */
+struct slice trace_received(struct transaction *tx);
 
 /* ---- content.c ---- */
 
 /* The content of the spooled message; good as long as the transaction. */
 struct content_source content_of(struct transaction *tx);
+/* Where a scanner's new body goes; once committed the spool holds the header section as it came, and this body. */
+struct content_sink content_sink_of(struct transaction *tx);
 
 /* ---- relay.c ---- */
 

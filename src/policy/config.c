@@ -80,7 +80,7 @@ static void read_statement(struct loader *l, const struct statement *st)
 	} readers[] = {
 		{ "listener", loader_read_listener }, { "resolver", loader_read_resolver }, { "clients", loader_read_clients },
 		{ "senders", loader_read_senders }, { "dnsbl", loader_read_dnsbl }, { "domain", loader_read_domain },
-		{ "check", loader_read_check }, { "store", read_store },
+		{ "check", loader_read_check }, { "store", read_store }, { "scanner", loader_read_scanner },
 	};
 
 	for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++)
@@ -124,8 +124,10 @@ static struct config *build(struct loader *l, const char *name, const struct sta
 	c->listeners = arena_array(l->a, struct listener_conf, count_blocks(first, SLICE("listener")) + 1);
 	c->domains = arena_array(l->a, struct domain_conf, count_blocks(first, SLICE("domain")) + 1);
 	c->dnsbl.zones = arena_array(l->a, struct dnsbl_zone_conf, count_blocks(first, SLICE("dnsbl")) + 1);
+	c->content.scanners = arena_array(l->a, struct scanner_conf, count_blocks(first, SLICE("scanner")) + 1);
 	for (const struct statement *st = first; st; st = st->next)
 		read_statement(l, st);
+	loader_finish_content(l);
 	finish_site(l);
 	check_site(l, file);
 	if (l->report.errors == 0)

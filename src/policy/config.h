@@ -13,6 +13,7 @@
 #include "check/dnsbl.h"
 #include "check/rate.h"
 #include "check/recipient.h"
+#include "check/scanner.h"
 #include "check/sender.h"
 #include "net/pool.h"
 #include "net/store.h"
@@ -47,6 +48,7 @@ struct listener_conf {
 	uint32_t min_data_rate;			/* octets per second, averaged; 0: no minimum */
 	nanoseconds error_delay, error_delay_max;	/* before the reply to a refused recipient; doubles */
 	const struct backend *next_hop;		/* outbound only */
+	uint32_t content;			/* outbound: which scanners, bits of config.content */
 };
 
 /* Bounce policy of a domain: kept for the issue that uses it; parsed and checked now. */
@@ -56,6 +58,7 @@ struct domain_conf {
 	struct recipient_conf recipients;
 	struct slice separators;	/* sub-address */
 	uint8_t mode[CHECK_COUNT];	/* enum check_mode + 1; 0: as in the whole site */
+	uint32_t content;		/* which scanners, bits of config.content */
 };
 
 /* What the results of SPF lead to; places in the choices of option.c. */
@@ -82,6 +85,7 @@ struct config {
 	struct sender_conf senders;
 	struct dnsbl_conf dnsbl;
 	struct spf_conf spf;
+	struct content_conf content;
 	struct domain_conf *domains;
 	size_t domain_count;
 	struct table domain_index;	/* by canonical name: config_domain() */

@@ -106,7 +106,7 @@ static int check_of(struct slice name)
 
 bool loader_knows_check(int check)
 {
-	return check <= CHECK_FRAMING;
+	return check <= CHECK_FRAMING || check == CHECK_CONTENT;
 }
 
 /* The block of options that a check has for itself, and where they go; NULL: none. */
@@ -211,6 +211,8 @@ static void read_domain_option(struct loader *l, const struct option *o, const s
 			return;
 		if (!value_count(st->words[1].text, &draft->shrink_guard, &why) || draft->shrink_guard > 100)
 			report_error(&l->report, &st->words[1], "shrink-guard is a percentage, 0 to 100");
+	} else if (strcmp(o->name, "content") == 0) {
+		loader_read_content(l, st, &draft->conf->content);
 	} else if (strcmp(o->name, "check") == 0) {
 		mode = read_check(l, st, &check, false);
 		if (mode >= 0)

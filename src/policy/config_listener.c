@@ -45,6 +45,8 @@ static void read_listener_option(struct loader *l, const struct option *o, const
 		loader_prefixes(l, st, &listener->broken_peers);
 	else if (strcmp(o->name, "allow") == 0)
 		loader_prefixes(l, st, &listener->allow);
+	else if (strcmp(o->name, "content") == 0)
+		loader_read_content(l, st, &listener->content);
 	else
 		read_next_hop(l, st, listener);
 }
@@ -70,6 +72,9 @@ static void check_listener(struct loader *l, const struct word *at, const struct
 		report_error(&l->report, at, "outbound listener without allow: it would relay for everybody");
 	if (!listener->outbound && listener->next_hop)
 		report_error(&l->report, at, "next-hop belongs to an outbound listener; a domain has its backend");
+	for (const struct content_choice *c = l->choices; c && !listener->outbound; c = c->next)
+		if (c->wanted == &listener->content)
+			report_error(&l->report, at, "content belongs to an outbound listener; a domain has its own");
 	for (size_t i = 0; &l->c->listeners[i] != listener; i++)
 		if (strcmp(l->c->listeners[i].name, listener->name) == 0)
 			report_error(&l->report, at, "a second listener '%s': give it a name of its own, "

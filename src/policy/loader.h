@@ -9,11 +9,19 @@
 #include "policy/option.h"
 #include "policy/syntax.h"
 
+/* Scanners by name, until all are known. */
+struct content_choice {
+	struct content_choice *next;
+	const struct statement *statement;
+	uint32_t *wanted;
+};
+
 struct loader {
 	struct report report;
 	struct config *c;
 	struct arena *a;
 	struct recipient_conf recipient_times;
+	struct content_choice *choices;		/* which block named which scanners; they may stand further down */
 };
 
 /* ---- loader.c ---- */
@@ -42,6 +50,10 @@ void loader_read_resolver(struct loader *l, const struct statement *block);
 void loader_read_dnsbl(struct loader *l, const struct statement *block);
 void loader_read_listener(struct loader *l, const struct statement *block);
 void loader_read_domain(struct loader *l, const struct statement *block);
+void loader_read_scanner(struct loader *l, const struct statement *block);
+/* "content NAMES...|none;" of a domain or a listener; *wanted is set by loader_finish_content(). */
+void loader_read_content(struct loader *l, const struct statement *st, uint32_t *wanted);
+void loader_finish_content(struct loader *l);
 void loader_read_check(struct loader *l, const struct statement *block);
 
 /* Defaults of what checks have besides their mode. */

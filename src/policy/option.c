@@ -26,9 +26,10 @@ const struct option_block option_blocks[] = {
 	{ "senders", NULL, "Local lists of sender addresses: user@domain, @domain, @.domain for its sub-domains, user@ for any domain." },
 	{ "dnsbl", "ZONE", "A DNS list. Its weight is added to a client's score; a negative weight makes it an allow list. Only answers inside the ranges given count. Each zone is tested at start and hourly as RFC 5782 section 5 says and switched off while it fails." },
 	{ "domain", "NAME", "A domain of this site: its backend and the sources that know its mailboxes." },
-	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf or recipient. All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
+	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf, recipient or content (scanners). All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
 	{ "check recipient", NULL, "What the check recipient takes besides its mode." },
 	{ "check spf", NULL, "What the check spf (RFC 7208) takes besides its mode: what its results lead to. A fail is spoken at RCPT only if the domain says that it never sends (\"v=spf1 -all\"); otherwise at the end of the data, where an aligned DKIM signature, a DMARC pass, a trusted forwarder or a trusted sealer overrules it. mark adds a Spurn-Mark field. Clients on allow are never refused for SPF, those on trust are not asked about, and the HELO identity, which stands in for a null reverse-path, is marked at most." },
+	{ "scanner", "NAME", "Who looks into messages before they are accepted: clamd, spamd, or a filter that speaks the milter protocol (version 6; a filter may refuse, defer, add, change and remove fields, replace the body and ask for quarantine; it may not change sender or recipients, and what it would discard is refused). All scanners of a message are asked in parallel under the one deadline. Larger than size-limit, skip-clients and skip-recipients: not asked, and recorded so." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
 const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
@@ -63,6 +64,7 @@ const struct option options[] = {
 	{ "listener", "broken-peers", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Devices known to send bare line feeds: theirs are repaired, all others' are refused.", NO_FIELD },
 	{ "listener", "allow", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Who may connect; everybody else is refused. Required for outbound.", NO_FIELD },
 	{ "listener", "next-hop", CUSTOM, NULL, NONE, NULL, "URL ...", "outbound: where mail goes.", NO_FIELD },
+	{ "listener", "content", CUSTOM, NULL, NONE, NULL, "NAME ... | none", "outbound: which scanners see the site's own mail; none if not given.", NO_FIELD },
 	{ "listener", "greet-wait", OPTION_DURATION, NULL, 0, 60 * NS_PER_SECOND, "2s", "DURATION", "Silence before the greeting. Who talks in it is refused; DNS lists are asked in it. 0s: none.", LISTENER(greet_wait) },
 	{ "listener", "max-sessions", OPTION_COUNT_NUMBER, NULL, 1, 10000000, "100k", "N", "Sessions at one time, over all workers.", LISTENER(max_sessions) },
 	{ "listener", "max-sessions-per-client", OPTION_COUNT_NUMBER, NULL, 0, 1000000, "50", "N", "Sessions at one time of one /32 or /64; 0: no limit.", LISTENER(max_sessions_per_client) },
@@ -112,6 +114,7 @@ const struct option options[] = {
 	{ "domain", "backend-ca", OPTION_PATH, NULL, NONE, NULL, "FILE", "Certificate authorities for tls=verify; the system's if not given.", BACKEND(ca_file) },
 	{ "domain", "forward-client", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "Tell the backend who the client is (XFORWARD, XCLIENT) where it offers that.", BACKEND(forward_client) },
 	{ "domain", "check", CUSTOM, NULL, NONE, NULL, "NAME { mode MODE; }", "The mode of a check for this domain; all else about a check holds for the whole site.", NO_FIELD },
+	{ "domain", "content", CUSTOM, NULL, NONE, NULL, "NAME ... | none", "Which scanners see this domain's mail; all if not given. Recipients of domains that want others come in a transaction of their own.", NO_FIELD },
 
 	{ "check", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, NULL, "MODE", "off: not asked; observe: recorded as would=reject, changes nothing; enforce.", NO_FIELD },
 	{ "check recipient", "positive", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "7d", "DURATION", "How long a known address stays known.", FIELD(recipient_conf, positive_ttl) },
@@ -123,6 +126,23 @@ const struct option options[] = {
 	{ "check spf", "softfail", OPTION_CHOICE, "accept|mark|reject", NONE, "mark", "ACTION", "It probably may not.", FIELD(spf_conf, softfail) },
 	{ "check spf", "permerror", OPTION_CHOICE, "accept|mark|reject", NONE, "mark", "ACTION", "The record is broken, or asks for more than the ten look-ups of RFC 7208 section 4.6.4.", FIELD(spf_conf, permerror) },
 	{ "check spf", "temperror", OPTION_CHOICE, "accept|mark|defer", NONE, "accept", "ACTION", "DNS was in trouble. A refusal for another reason that SPF could have overruled is a 4xx in any case.", FIELD(spf_conf, temperror) },
+
+	{ "scanner", "clamd", CUSTOM, NULL, NONE, NULL, "unix:/path | inet:ADDRESS:PORT", "ClamAV's daemon. A message of more than 64k is sent to it while it arrives.", NO_FIELD },
+	{ "scanner", "spamd", CUSTOM, NULL, NONE, NULL, "unix:/path | inet:ADDRESS:PORT", "SpamAssassin's daemon.", NO_FIELD },
+	{ "scanner", "milter", CUSTOM, NULL, NONE, NULL, "unix:/path | inet:ADDRESS:PORT", "A filter: rspamd, amavis, OpenDKIM and the like. It is asked when the message is complete; what it says of client, HELO, sender and recipients is spoken then. If it refuses some of several recipients, each comes back in a transaction of its own.", NO_FIELD },
+	{ "scanner", "budget", OPTION_DURATION, NULL, 100 * NS_PER_MS, 1800 * NS_PER_SECOND, "60s", "DURATION", "Its time, from the end of the message on; what has not answered by then is in trouble. Three quarters of answer-budget are the most.", FIELD(scanner_conf, budget) },
+	{ "scanner", "on-error", OPTION_CHOICE, "defer|mark", NONE, "defer", "WHAT", "When it cannot be asked, or does not answer, or answers nonsense: defer says 451; mark accepts the message unscanned, with a header that says so.", FIELD(scanner_conf, on_error) },
+	{ "scanner", "size-limit", CUSTOM, NULL, NONE, NULL, "SIZE", "Larger messages are not shown to it; 0: no limit. Without it 25M for clamd (its own StreamMaxLength must not be smaller), 1M for spamd, no limit for a filter.", NO_FIELD },
+	{ "scanner", "connections", OPTION_COUNT_NUMBER, NULL, 1, 10000, "20", "N", "Questions at one time, per worker; others wait their turn within their budget.", FIELD(scanner_conf, connections) },
+	{ "scanner", "stream", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "clamd: send a long message while it arrives.", FIELD(scanner_conf, stream) },
+	{ "scanner", "reject-score", OPTION_INTEGER, NULL, 1, 1000, "15", "POINTS", "spamd: refused from this score on.", FIELD(scanner_conf, reject_score) },
+	{ "scanner", "mark-score", OPTION_INTEGER, NULL, 0, 1000, "0", "POINTS", "spamd: marked from this score on; 0: when the daemon calls it spam.", FIELD(scanner_conf, mark_score) },
+	{ "scanner", "user", OPTION_WORD, NULL, NONE, NULL, "NAME", "spamd: whose preferences apply. Without it those of the recipient, where there is one.", FIELD(scanner_conf, user) },
+	{ "scanner", "changes", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "milter: apply what it does to header and body. Fields that it adds stand on top, where no signature is touched, unless it names a place.", FIELD(scanner_conf, may_change) },
+	{ "scanner", "finds", OPTION_CHOICE, "spam|viruses", NONE, "spam", "WHAT", "milter: what its refusals are about. postmaster@ and abuse@ are exempt from refusals for spam, not from those for viruses.", FIELD(scanner_conf, finds) },
+	{ "scanner", "quarantine", OPTION_CHOICE, "reject|mark", NONE, "reject", "WHAT", "milter: what becomes of a message that it would quarantine. Nothing is ever held.", FIELD(scanner_conf, quarantine) },
+	{ "scanner", "skip-clients", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Clients whose mail it is not shown.", NO_FIELD },
+	{ "scanner", "skip-recipients", CUSTOM, NULL, NONE, NULL, "ADDRESS ...", "Recipients, as in senders, whose mail it is not shown if it is for them alone.", NO_FIELD },
 
 	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
 };

@@ -21,6 +21,7 @@ struct services {
 	struct dnsbl *dnsbl;
 	struct store *store;
 	struct pool *pool;
+	struct scanners *scanners;	/* NULL: nobody is asked about content */
 	struct rates *rates;
 	bool *observe_all;	/* shared by all workers: `spurn observe on` */
 };

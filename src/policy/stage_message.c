@@ -6,8 +6,12 @@
  */
 #include "policy/stage_message.h"
 
+#include "policy/stage_content.h"
+
 /* In the order in which findings stand in the record; the last row has no begin(). */
 static const struct message_check checks[] = {
+	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,
+		stage_content_finish, stage_content_drop },
 	{ .begin = NULL },
 };
 

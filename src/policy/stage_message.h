@@ -22,6 +22,8 @@ struct message_view {
 	const struct listener_conf *listener;
 	struct envelope *envelope;
 	struct content_source source;		/* the content as far as it has arrived */
+	struct content_sink sink;		/* for another body in its place; begin NULL: there is none */
+	struct slice received;			/* our Received field, if anybody is to see it */
 };
 
 enum message_side { SIDE_INBOUND = 1, SIDE_OUTBOUND = 2, SIDE_BOTH = 3 };

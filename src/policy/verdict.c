@@ -148,6 +148,24 @@ static enum disposition spf_temperror(const struct weighing *w, const struct fin
 
 /* ---- the table ---- */
 
+/* A refusal of ours would make our own other MX, or a forwarder of ours, bounce: it gets a mark instead. */
+static enum disposition mark_if_trusted(const struct weighing *w, enum disposition d)
+{
+	return w->envelope->client->class == CLIENT_TRUSTED ? DISPOSITION_MARK : d;
+}
+
+static enum disposition content_refused(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return mark_if_trusted(w, DISPOSITION_REJECT);
+}
+
+static enum disposition content_put_off(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return mark_if_trusted(w, DISPOSITION_DEFER);
+}
+
 static const struct rule rules[] = {
 	{ CHECK_CLIENT, RESULT_DENIED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_DENIED, NULL },
 	{ CHECK_DNSBL, RESULT_LISTED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_LISTED, listed },
@@ -166,6 +184,17 @@ static const struct rule rules[] = {
 	{ CHECK_RECIPIENT, RESULT_UNCONFIRMED, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED,
 		NULL },
 	{ CHECK_RECIPIENT, RESULT_UNKNOWN, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNKNOWN, NULL },
+	{ CHECK_CONTENT, RESULT_VIRUS, AT_END, KIND_FACT, DISPOSITION_REJECT, REPLY_VIRUS_FOUND, content_refused },
+	{ CHECK_CONTENT, RESULT_SPAM, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPAM_CONTENT, content_refused },
+	{ CHECK_CONTENT, RESULT_REFUSED, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CONTENT_UNWANTED,
+		content_refused },
+	{ CHECK_CONTENT, RESULT_TRY_LATER, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_CONTENT_LATER,
+		content_put_off },
+	{ CHECK_CONTENT, RESULT_DISAGREED, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_MIXED_OUTCOME,
+		content_put_off },
+	{ CHECK_CONTENT, RESULT_SUSPECT, AT_END, KIND_FACT, DISPOSITION_MARK, REPLY_NONE, NULL },
+	{ CHECK_CONTENT, RESULT_UNCHECKED, AT_END, KIND_FACT, DISPOSITION_MARK, REPLY_NONE, NULL },
+	{ CHECK_CONTENT, RESULT_TEMPERROR, AT_END, KIND_FACT, DISPOSITION_DEFER, REPLY_SCANNER_TROUBLE, NULL },
 };
 
 static void weigh(struct weighing *w, const struct findings *list)

@@ -199,10 +199,9 @@ static void what_is_missing_is_said(void **state)
 
 static void blocks_of_later_versions_are_warned_about(void **state)
 {
-	struct config *c = parse_good(HEAD DOMAIN "console { address 127.0.0.1:8025; }\ncheck dkim { mode enforce; }\n"
-		"scanner clamav { clamd unix:/x; }\n");
+	struct config *c = parse_good(HEAD DOMAIN "console { address 127.0.0.1:8025; }\ncheck dkim { mode enforce; }\n");
 
-	assert_int_equal(messages, 3);
+	assert_int_equal(messages, 2);
 	assert_non_null(strstr(str_cstr(&said), "conf:4:1: warning: 'console' is not part of this version: ignored"));
 	assert_int_equal(c->check_mode[CHECK_DKIM], MODE_OFF);
 	config_unref(c);
@@ -229,6 +228,49 @@ static void checks_have_options_of_their_own(void **state)
 	config_unref(c);
 }
 
+static void scanners_and_who_wants_them(void **state)
+{
+	struct config *c = parse_good(HEAD "domain a.example { backend smtp://127.0.0.1:26; recipients callforward; content sa; }\n"
+		"domain b.example { backend smtp://127.0.0.1:26; recipients callforward; content none; }\n"
+		"domain c.example { backend smtp://127.0.0.1:26; recipients callforward; }\n"
+		"scanner clamav { clamd unix:/run/clamd; budget 5s; }\n"
+		"scanner sa { spamd inet:localhost:783; on-error mark; size-limit 0; reject-score 8; }\n"
+		"scanner rspamd { milter inet:127.0.0.1:11332; quarantine mark; finds viruses; skip-clients 192.0.2.0/24; }\n");
+	const struct scanner_conf *s = c->content.scanners;
+
+	assert_int_equal(messages, 0);
+	assert_int_equal(c->content.count, 3);
+	assert_int_equal(config_domain(c, SLICE("a.example"))->content, 2);
+	assert_int_equal(config_domain(c, SLICE("b.example"))->content, 0);
+	assert_int_equal(config_domain(c, SLICE("c.example"))->content, 7);
+	assert_int_equal(c->listeners[0].content, 0);
+	assert_int_equal(s[0].kind, SCANNER_CLAMD);
+	assert_int_equal(s[0].finds, FINDS_VIRUSES);
+	assert_int_equal(s[0].budget, 5 * NS_PER_SECOND);
+	assert_int_equal(s[0].size_limit, 25 << 20);
+	assert_int_equal(s[0].on_error, TROUBLE_DEFERS);
+	assert_int_equal(s[1].on_error, TROUBLE_MARKS);
+	assert_int_equal(s[1].size_limit, 0);
+	assert_int_equal(s[1].reject_score, 8);
+	assert_int_equal(s[2].quarantine, QUARANTINE_MARKS);
+	assert_int_equal(s[2].finds, FINDS_VIRUSES);
+	config_unref(c);
+}
+
+static void mistakes_about_scanners(void **state)
+{
+	assert_null(parse(HEAD DOMAIN "scanner a { }\nscanner b { clamd unix:/x; milter unix:/y; }\n"
+		"scanner c { milter inet:filter.example:1; }\nscanner b { clamd unix:/x; }\n"
+		"domain d.example { backend smtp://127.0.0.1:26; recipients callforward; content a zz; }\n"
+		"scanner e { clamd unix:/x; on-error accept; }\n"));
+	assert_non_null(strstr(str_cstr(&said), "scanner a names no clamd, spamd or milter"));
+	assert_non_null(strstr(str_cstr(&said), "a scanner is one of clamd, spamd, milter, and once"));
+	assert_non_null(strstr(str_cstr(&said), "a name is not an address"));
+	assert_non_null(strstr(str_cstr(&said), "scanner b stands twice"));
+	assert_non_null(strstr(str_cstr(&said), "there is no scanner zz"));
+	assert_non_null(strstr(str_cstr(&said), "on-error: defer|mark"));
+}
+
 static void a_file_that_is_not_there(void **state)
 {
 	said = STR_IN(&arena);
@@ -239,4 +281,5 @@ static void a_file_that_is_not_there(void **state)
 UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_one_backend_share_it), T(modes),
 	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
 	T(blocks_of_later_versions_are_warned_about), T(checks_have_options_of_their_own),
+	T(blocks_of_later_versions_are_warned_about), T(scanners_and_who_wants_them), T(mistakes_about_scanners),
 	T(a_file_that_is_not_there))

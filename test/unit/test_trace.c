@@ -39,6 +39,7 @@ static struct slice lead(const char *message, uint64_t *from)
 	header_init(&tx.header, &tx.arena, 65536, 100);
 	header_push(&tx.header, slice_of(message));
 	header_finish(&tx.header);
+	tx.received = SLICE_NULL;	/* another message */
 	return trace_lead(&tx, from);
 }
 
