@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define RATE_ROOM 64
+#define DKIM_KEYS 16
 #define CLIENT_PORT 40000
 #define LEARN_BUDGET (10 * NS_PER_SECOND)
 #define MESSAGE_MAX (256u * 1024u * 1024u)
@@ -80,6 +81,7 @@ static bool open_edge(struct play *p)
 	ring_init(&p->edge.all);
 	p->observe = access(arena_printf(&p->arena, "%s/observe", p->config->state_dir), F_OK) == 0;
 	s->observe_all = &p->observe;
+	s->dkim_keys = dkim_keys_open(DKIM_KEYS);
 	if (!open_journal(p))
 		return false;
 	spool_pool_init(&p->edge.spool, under(p, "spool"), p->config->spool_memory, p->config->spool_memory_total);
@@ -343,6 +345,7 @@ static int run_try(struct play *p, const struct ip *ip, const char *message)
 	json_decref(p->dialogue);
 	if (p->edge.services.store)
 		store_close(p->edge.services.store);
+	dkim_keys_close(p->edge.services.dkim_keys);
 	free(p->rates);
 	return status;
 }

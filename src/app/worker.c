@@ -22,6 +22,7 @@
 #define FIBERS 4096
 #define FIBER_STACK (64u * 1024u)
 #define TICK NS_PER_SECOND
+#define DKIM_KEYS 1024u
 #define DRAIN_PATIENCE (3 * NS_PER_SECOND)	/* for a client between two commands of a transaction */
 #define LEARN_BUDGET (30 * NS_PER_SECOND)
 
@@ -269,6 +270,7 @@ static void open_services(struct config *c)
 	e->services.pool = pool_open(e->services.dns, c->hostname);
 	e->services.dnsbl = dnsbl_open();
 	e->services.scanners = scanners_open();
+	e->services.dkim_keys = dkim_keys_open(DKIM_KEYS);
 	e->services.rates = rate_attach(worker.shared->rates, worker.slot);
 	e->services.observe_all = &worker.shared->observe_all;
 }

@@ -10,6 +10,7 @@
 #define SPURN_POLICY_CONFIG_H
 
 #include "check/client.h"
+#include "check/dkim.h"
 #include "check/dnsbl.h"
 #include "check/rate.h"
 #include "check/recipient.h"
@@ -86,6 +87,7 @@ struct config {
 	struct dnsbl_conf dnsbl;
 	struct spf_conf spf;
 	struct content_conf content;
+	struct dkim_conf dkim;
 	struct domain_conf *domains;
 	size_t domain_count;
 	struct table domain_index;	/* by canonical name: config_domain() */

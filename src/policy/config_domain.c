@@ -106,7 +106,7 @@ static int check_of(struct slice name)
 
 bool loader_knows_check(int check)
 {
-	return check <= CHECK_FRAMING || check == CHECK_CONTENT;
+	return check <= CHECK_DKIM || check == CHECK_CONTENT;
 }
 
 /* The block of options that a check has for itself, and where they go; NULL: none. */
@@ -119,6 +119,9 @@ static const char *own_block(struct loader *l, int check, void **base)
 	case CHECK_SPF:
 		*base = &l->c->spf;
 		return "check spf";
+	case CHECK_DKIM:
+		*base = &l->c->dkim;
+		return "check dkim";
 	default:
 		return NULL;
 	}

@@ -26,10 +26,11 @@ const struct option_block option_blocks[] = {
 	{ "senders", NULL, "Local lists of sender addresses: user@domain, @domain, @.domain for its sub-domains, user@ for any domain." },
 	{ "dnsbl", "ZONE", "A DNS list. Its weight is added to a client's score; a negative weight makes it an allow list. Only answers inside the ranges given count. Each zone is tested at start and hourly as RFC 5782 section 5 says and switched off while it fails." },
 	{ "domain", "NAME", "A domain of this site: its backend and the sources that know its mailboxes." },
-	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf, recipient or content (scanners). All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
+	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf, dkim, recipient or content (scanners). All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
 	{ "check recipient", NULL, "What the check recipient takes besides its mode." },
 	{ "check spf", NULL, "What the check spf (RFC 7208) takes besides its mode: what its results lead to. A fail is spoken at RCPT only if the domain says that it never sends (\"v=spf1 -all\"); otherwise at the end of the data, where an aligned DKIM signature, a DMARC pass, a trusted forwarder or a trusted sealer overrules it. mark adds a Spurn-Mark field. Clients on allow are never refused for SPF, those on trust are not asked about, and the HELO identity, which stands in for a null reverse-path, is marked at most." },
 	{ "scanner", "NAME", "Who looks into messages before they are accepted: clamd, spamd, or a filter that speaks the milter protocol (version 6; a filter may refuse, defer, add, change and remove fields, replace the body and ask for quarantine; it may not change sender or recipients, and what it would discard is refused). All scanners of a message are asked in parallel under the one deadline. Larger than size-limit, skip-clients and skip-recipients: not asked, and recorded so." },
+	{ "check dkim", NULL, "What the check dkim (RFC 6376, RFC 8301, RFC 8463) takes besides its mode. Nobody is refused for a signature that does not verify: such a message is as good as one without it. What the signatures prove is used by other checks and stands in the records." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
 const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
@@ -143,6 +144,9 @@ const struct option options[] = {
 	{ "scanner", "quarantine", OPTION_CHOICE, "reject|mark", NONE, "reject", "WHAT", "milter: what becomes of a message that it would quarantine. Nothing is ever held.", FIELD(scanner_conf, quarantine) },
 	{ "scanner", "skip-clients", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Clients whose mail it is not shown.", NO_FIELD },
 	{ "scanner", "skip-recipients", CUSTOM, NULL, NONE, NULL, "ADDRESS ...", "Recipients, as in senders, whose mail it is not shown if it is for them alone.", NO_FIELD },
+
+	{ "check dkim", "max-signatures", OPTION_COUNT_NUMBER, NULL, 1, 50, "10", "N", "So many signatures of a message are looked at, from the top.", FIELD(dkim_conf, max_signatures) },
+	{ "check dkim", "partial-body", OPTION_CHOICE, "pass|policy", NONE, "pass", "RESULT", "The result of a good signature that leaves octets at the end of the body unsigned (l=), where anybody may have added them. The record says so in either case.", FIELD(dkim_conf, partial_is_policy) },
 
 	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
 };

@@ -23,6 +23,7 @@ struct services {
 	struct pool *pool;
 	struct scanners *scanners;	/* NULL: nobody is asked about content */
 	struct rates *rates;
+	struct dkim_keys *dkim_keys;
 	bool *observe_all;	/* shared by all workers: `spurn observe on` */
 };
 

@@ -7,9 +7,11 @@
 #include "policy/stage_message.h"
 
 #include "policy/stage_content.h"
+#include "policy/stage_dkim.h"
 
 /* In the order in which findings stand in the record; the last row has no begin(). */
 static const struct message_check checks[] = {
+	{ CHECK_DKIM, SIDE_INBOUND, 1, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,
 		stage_content_finish, stage_content_drop },
 	{ .begin = NULL },
@@ -43,6 +45,7 @@ struct message_stage *stage_message_begin(const struct message_view *view)
 	struct message_stage *m = arena_new(view->envelope->arena, struct message_stage);
 
 	m->view = *view;
+	m->view.hashes = body_hashes_new(view->envelope->arena);
 	for (size_t i = 0; checks[i].begin; i++) {
 		m->parts[i].check = &checks[i];
 		if (takes_part(&checks[i], view))
@@ -60,6 +63,7 @@ void stage_message_header(struct message_stage *m, const struct header *h)
 
 void stage_message_body(struct message_stage *m, struct slice piece)
 {
+	body_hashes_push(m->view.hashes, piece);
 	for (struct message_part *p = m->parts; p->check; p++)
 		if (p->state && p->check->body)
 			p->check->body(p->state, piece);
@@ -103,6 +107,7 @@ ASYNC void stage_message_finish(struct message_stage *m, deadline until)
 {
 	unsigned wave = 1;
 
+	body_hashes_finish(m->view.hashes);
 	while (run_wave(m, wave, until))
 		wave++;
 	for (struct message_part *p = m->parts; p->check; p++)
@@ -118,4 +123,5 @@ void stage_message_drop(struct message_stage *m)
 			p->check->drop(p->state);
 		p->state = NULL;
 	}
+	body_hashes_drop(m->view.hashes);
 }

@@ -9,6 +9,7 @@
 #ifndef SPURN_POLICY_STAGE_MESSAGE_H
 #define SPURN_POLICY_STAGE_MESSAGE_H
 
+#include "check/body_hash.h"
 #include "policy/stage.h"
 #include "wire/message.h"
 
@@ -24,6 +25,7 @@ struct message_view {
 	struct content_source source;		/* the content as far as it has arrived */
 	struct content_sink sink;		/* for another body in its place; begin NULL: there is none */
 	struct slice received;			/* our Received field, if anybody is to see it */
+	struct body_hashes *hashes;		/* of the body, shared: a check asks for its kinds in header() */
 };
 
 enum message_side { SIDE_INBOUND = 1, SIDE_OUTBOUND = 2, SIDE_BOTH = 3 };

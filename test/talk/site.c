@@ -283,6 +283,7 @@ void site_open(struct slice config_text)
 	open_dns();
 	s->pool = pool_open(s->dns, site.config->hostname);
 	s->dnsbl = dnsbl_open();
+	s->dkim_keys = dkim_keys_open(16);
 	site.rate_memory = aligned_alloc(64, (rate_memory(256) + 63) / 64 * 64);
 	memset(site.rate_memory, 0, rate_memory(256));
 	rate_init(site.rate_memory, 256);
@@ -314,6 +315,7 @@ void site_close(void)
 	edge_drain(&site.edge, true);
 	site_settle();
 	store_close(site.edge.services.store);
+	dkim_keys_close(site.edge.services.dkim_keys);
 	journal_close(site.edge.journal);
 	nftw(site.directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -152,6 +152,8 @@ static const struct {
 	{ "check nothing { mode off; }", "conf:3:7: error: no such check" },
 	{ "check sender { mode maybe; }", "mode is one of off|observe|enforce" },
 	{ "check;", "check NAME { ... }" },
+	{ "check dkim { max-signatures 51; }", "max-signatures" },
+	{ "check dkim { partial-body refuse; }", "partial-body: pass|policy" },
 	{ "check spf { fail defer; }", "fail: accept|mark|reject" },
 	{ "check spf { sofftail mark; }", "did you mean 'softfail'?" },
 	{ "check spf { positive 1d; }", "unknown directive 'positive' in check" },
@@ -199,11 +201,11 @@ static void what_is_missing_is_said(void **state)
 
 static void blocks_of_later_versions_are_warned_about(void **state)
 {
-	struct config *c = parse_good(HEAD DOMAIN "console { address 127.0.0.1:8025; }\ncheck dkim { mode enforce; }\n");
+	struct config *c = parse_good(HEAD DOMAIN "console { address 127.0.0.1:8025; }\ncheck dmarc { mode enforce; }\n");
 
 	assert_int_equal(messages, 2);
 	assert_non_null(strstr(str_cstr(&said), "conf:4:1: warning: 'console' is not part of this version: ignored"));
-	assert_int_equal(c->check_mode[CHECK_DKIM], MODE_OFF);
+	assert_int_equal(c->check_mode[CHECK_DMARC], MODE_OFF);
 	config_unref(c);
 }
 
@@ -211,15 +213,22 @@ static void checks_have_options_of_their_own(void **state)
 {
 	struct config *c = parse_good(HEAD DOMAIN);
 
+	assert_int_equal(c->check_mode[CHECK_DKIM], MODE_ENFORCE);
+	assert_int_equal(c->dkim.max_signatures, 10);
+	assert_false(c->dkim.partial_is_policy);
 	assert_int_equal(c->check_mode[CHECK_SPF], MODE_ENFORCE);
 	assert_int_equal(c->spf.fail, 2);
 	assert_int_equal(c->spf.softfail, 1);
 	assert_int_equal(c->spf.permerror, 1);
 	assert_int_equal(c->spf.temperror, 0);
 	config_unref(c);
-	c = parse_good(HEAD DOMAIN "check spf { mode observe; fail mark; softfail reject; permerror accept; temperror defer; }\n"
+	c = parse_good(HEAD DOMAIN "check dkim { mode observe; max-signatures 3; partial-body policy; }\n"
+		"check spf { mode observe; fail mark; softfail reject; permerror accept; temperror defer; }\n"
 		"check recipient { negative 1m; }\n");
 	assert_int_equal(c->check_mode[CHECK_SPF], MODE_OBSERVE);
+	assert_int_equal(c->check_mode[CHECK_DKIM], MODE_OBSERVE);
+	assert_int_equal(c->dkim.max_signatures, 3);
+	assert_true(c->dkim.partial_is_policy);
 	assert_int_equal(c->spf.fail, 1);
 	assert_int_equal(c->spf.softfail, 2);
 	assert_int_equal(c->spf.permerror, 0);
