@@ -50,6 +50,7 @@ journal-segment 1G;
 listener inbound {{ address 127.0.0.1:{port}; greet-wait 0s; error-delay 0s; connection-rate 0;
     max-sessions-per-client 0; max-unknown-recipients 1k; }}
 check sender-domain {{ mode off; }}
+check spf {{ mode off; }}
 check rdns {{ mode off; }}
 domain example.org {{ backend smtp://127.0.0.1:{sink}; recipients callforward; }}
 """
