@@ -46,6 +46,10 @@ static const struct command {
 	  "Needs no daemon and no configuration. The first line is the result. --zone answers from a zone file\n"
 	  "alone; -c uses the resolver of that configuration, else it is this machine's. --from '' asks about HELO.\n"
 	  "Exit status: 0, or 75 if DNS was in trouble.\n" },
+	{ "bounce", tool_bounce, "[-c FILE] [--json] PATH...",
+	  "tells what kind of automatic mail a message is, whom it says failed, what it returns",
+	  "PATH is a file, a directory, a Maildir, an mbox, or - for standard input. --json prints one object a\n"
+	  "line. What cannot be read is named on standard error.\n" },
 	{ "doctor", tool_doctor, "[-c FILE]",
 	  "check --live and the state of the running daemon: only what needs attention",
 	  "Exit status: 0 nothing wrong, 1 something is.\n" },

@@ -334,6 +334,7 @@ static void header_line(struct mime *m)
 			m->header_n = m->line;
 		if (enclosed && m->header_n == 0 && m->blanks++ < BLANKS_MAX)
 			return;
+		raw_flush(m);	/* the blank line is not of the body */
 		header_done(m);
 		return;
 	}

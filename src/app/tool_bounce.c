@@ -1,0 +1,175 @@
+/*
+ * spurn bounce: what is this mail, and whom and what is it about?
+ *
+ * For a user who has found "Mail delivery failed" in a mailbox, for a postmaster with a directory of them, and for
+ * scripts. It reads and writes nothing but the messages, so anyone may run it.
+ */
+#include "app/tool_mail.h"
+
+#include "check/notice.h"
+#include "wire/mime.h"
+
+#define HEADER_MAX (1024u * 1024u)
+#define FIELDS_MAX 10000u
+
+struct bounce_run {
+	struct tool *tool;
+	bool json;
+	struct arena arena;		/* of the message at hand */
+	const char *name;
+	struct header header;
+	struct notice_reader *reader;
+	bool told;			/* the reader has the header section */
+};
+
+/* ---- feeding ---- */
+
+static void begin(void *arg, const char *name)
+{
+	struct bounce_run *b = arg;
+
+	b->name = name;
+	b->told = false;
+	b->reader = notice_begin(&b->arena, NULL, NULL);
+	header_init(&b->header, &b->arena, HEADER_MAX, FIELDS_MAX);
+}
+
+static void header_told(struct bounce_run *b)
+{
+	b->told = true;
+	notice_header(b->reader, &b->header);
+	notice_body(b->reader, b->header.body_lead);
+}
+
+static void take(void *arg, struct slice piece)
+{
+	struct bounce_run *b = arg;
+	size_t taken = b->told ? 0 : header_push(&b->header, piece);
+
+	if (!b->told && b->header.done)
+		header_told(b);
+	if (b->told)
+		notice_body(b->reader, slice_from(piece, taken));
+}
+
+/* ---- for scripts ---- */
+
+static void json_text(struct tool *t, const char *name, struct slice value, const char *after)
+{
+	tool_print(t, "\"%s\":", name);
+	if (value.n > 0)
+		str_json(&t->out, value);
+	else
+		tool_print(t, "null");
+	tool_print(t, "%s", after);
+}
+
+static void print_json(struct bounce_run *b, const struct notice *n)
+{
+	struct tool *t = b->tool;
+	const struct notice_original *o = &n->original;
+
+	tool_print(t, "{\"file\":");
+	str_json(&t->out, slice_of(b->name));
+	tool_print(t, ",\"kind\":\"%s\",\"recipients\":[", notice_kind_name(n->kind));
+	for (const struct notice_recipient *r = n->recipients; r; r = r->next) {
+		tool_print(t, "{");
+		json_text(t, "address", r->address, ",");
+		json_text(t, "action", r->action, ",");
+		json_text(t, "status", r->status, ",");
+		json_text(t, "diagnostic", r->diagnostic, r->next ? "}," : "}");
+	}
+	tool_print(t, "],\"original\":{");
+	json_text(t, "message_id", o->message_id, ",");
+	json_text(t, "from", o->from, ",");
+	json_text(t, "to", o->to, ",");
+	json_text(t, "return_path", o->return_path, ",");
+	json_text(t, "subject", o->subject, ",");
+	tool_print(t, "\"form\":\"%s\"},\"proof\":null,", notice_form_name(o->form));
+	json_text(t, "why", slice_of(n->evidence), "}\n");
+}
+
+/* ---- for people ---- */
+
+static const char *sentence_of(enum notice_kind k)
+{
+	static const char *const sentences[NOTICE_KIND_COUNT] = {
+		[NOTICE_MESSAGE] = "an ordinary message, written by no mail system",
+		[NOTICE_DSN] = "a bounce: a mail server says that it could not deliver a message",
+		[NOTICE_BOUNCE] = "a bounce: a mail server says, in its own words, that it could not deliver a message",
+		[NOTICE_DELAY] = "a delay report: a message has not been delivered yet, the server still tries",
+		[NOTICE_SUCCESS] = "a delivery report: a message was delivered",
+		[NOTICE_MDN] = "a receipt: a message was displayed, or deleted, by its reader's program",
+		[NOTICE_AUTO_REPLY] = "an automatic reply: a program answers for somebody who is away, or confirms receipt",
+		[NOTICE_CHALLENGE] = "a challenge: a filter wants the sender of a message to confirm it",
+		[NOTICE_VIRUS_NOTICE] = "a notice of a virus scanner about a message",
+		[NOTICE_FEEDBACK_REPORT] = "a feedback report: a reader called a message spam",
+		[NOTICE_REPORT] = "a report for postmasters (DMARC or TLS)",
+		[NOTICE_COMPLAINT] = "a complaint about spam",
+		[NOTICE_NOTICE] = "a notice of a mailing list or another program",
+	};
+
+	return sentences[k];
+}
+
+static void print_human(struct bounce_run *b, const struct notice *n)
+{
+	struct tool *t = b->tool;
+	const struct notice_original *o = &n->original;
+
+	tool_print(t, "%s\n  This is %s.\n", tool_safe(t, slice_of(b->name)), sentence_of(n->kind));
+	for (const struct notice_recipient *r = n->recipients; r; r = r->next)
+		tool_print(t, "  Recipient  %s%s%s%s%s\n", tool_safe(t, r->address), r->action.n ? "  " : "",
+			tool_safe(t, r->action), r->status.n ? "  " : "", tool_safe(t, r->status));
+	if (o->form != NOTICE_FORM_NONE) {
+		static const char *const forms[] = { "", "the whole message", "its header only", "quoted in the text" };
+		tool_print(t, "  Returned   %s\n", forms[o->form]);
+		if (o->from.n)
+			tool_print(t, "    From     %s\n", tool_safe(t, mime_words(&b->arena, o->from)));
+		if (o->to.n)
+			tool_print(t, "    To       %s\n", tool_safe(t, mime_words(&b->arena, o->to)));
+		if (o->subject.n)
+			tool_print(t, "    Subject  %s\n", tool_safe(t, mime_words(&b->arena, o->subject)));
+		if (o->message_id.n)
+			tool_print(t, "    Message  %s\n", tool_safe(t, o->message_id));
+	}
+	if (n->evidence[0])
+		tool_print(t, "  Because    %s\n", n->evidence);
+	tool_print(t, "\n");
+}
+
+static void end(void *arg)
+{
+	struct bounce_run *b = arg;
+	const struct notice *n;
+
+	if (!b->told) {
+		header_finish(&b->header);
+		header_told(b);
+	}
+	n = notice_finish(b->reader);
+	if (b->json)
+		print_json(b, n);
+	else
+		print_human(b, n);
+	tool_relieve(b->tool);
+	arena_drop(&b->arena);
+}
+
+int tool_bounce(struct tool *t, int argc, char **argv)
+{
+	static struct bounce_run run;
+	const struct tool_option wanted[] = { { "json", NULL, &run.json, NULL }, { NULL, NULL, NULL, NULL } };
+	int words = tool_arguments(t, argc, argv, wanted);
+	const struct mail_sink sink = { .arg = &run, .begin = begin, .take = take, .end = end };
+	bool ok = true;
+
+	if (words < 0)
+		return EX_USAGE;
+	if (words == 0)
+		return tool_misused(t, "name a file, a directory, or - for standard input");
+	run.tool = t;
+	for (int i = 0; i < words; i++)
+		ok = tool_mail_each(t, argv[i], &sink) && ok;
+	return ok ? 0 : EX_NOINPUT;
+}

@@ -1,0 +1,106 @@
+/*
+ * Between the files of the recogniser of notices; nobody else includes it.
+ *
+ *   notice.c           the reader: events of MIME in, struct notice out
+ *   notice_head.c      what the header section says: who wrote it, to what end
+ *   notice_text.c      what the text says: sentences, failed recipients
+ *   notice_original.c  the returned message: its header section, attached or quoted
+ *   notice_phrases.c   the sentences that mail systems write, as one table
+ */
+#ifndef SPURN_CHECK_NOTICE_PART_H
+#define SPURN_CHECK_NOTICE_PART_H
+
+#include "check/notice.h"
+#include "wire/dsn.h"
+#include "wire/mime.h"
+
+/* ---- phrases ---- */
+
+/* What a sentence or a subject says. Bits, so that a text may say several things. */
+enum says {
+	SAYS_FAILED = 1,	/* could not be delivered: no human says it in this way of his own mail */
+	SAYS_DELAYED = 2,
+	SAYS_DELIVERED = 4,
+	SAYS_AUTO_REPLY = 8,	/* a program answers for its user */
+	SAYS_CHALLENGE = 16,
+	SAYS_VIRUS = 32,
+	SAYS_COMPLAINT = 64,
+	SAYS_NOTICE = 128,	/* a list manager or another program speaks */
+	SAYS_FAULT = 256,	/* names a fault of delivery (user unknown); alone it says nothing */
+	SAYS_READ = 512,	/* the message was displayed or deleted: MDN in free form */
+};
+
+struct said {
+	unsigned bits;
+	struct slice first;	/* the first phrase that counts, as the table has it; for the evidence */
+	size_t at;		/* where it stands in the text */
+};
+
+/* Phrases in a text that is lower case with single spaces (phrases_fold()). which: the bits looked for. */
+struct said phrases_in_text(struct slice folded, unsigned which);
+struct said phrases_in_subject(struct slice folded);
+/* ASCII lower case, white space runs are one space, at most `room` octets are written. */
+struct slice phrases_fold(struct arena *a, struct slice text, size_t room);
+/* The line announces the returned message ("--- Below this line is a copy of the message."). */
+bool phrases_marker(struct slice folded_line);
+
+/* ---- header section ---- */
+
+enum auto_submitted { AUTO_ABSENT, AUTO_NO, AUTO_GENERATED, AUTO_REPLIED };
+
+struct notice_head {
+	bool null_sender;
+	bool daemon;		/* From, Sender or the reverse-path is a program: mailer-daemon, postmaster ... */
+	bool list;		/* distributed by a mailing list */
+	bool answers;		/* In-Reply-To or References */
+	bool responder;		/* a field of auto-responders: X-Autoreply, Precedence: auto_reply ... */
+	bool bulk;		/* Precedence: bulk, junk */
+	bool reply_prefix, forward_prefix;	/* Subject: Re:, Fwd: */
+	enum auto_submitted auto_submitted;
+	struct slice subject;	/* decoded and folded */
+	struct said subject_says;
+	struct slice failed_recipients;	/* X-Failed-Recipients */
+	const char *mark;	/* the name of the field that made `responder`, for the evidence */
+	struct slice in_reply_to, references, from, to;
+};
+
+void notice_head_read(struct arena *a, const struct header *h, const struct path *reverse_path,
+	struct notice_head *out);
+
+/* ---- text ---- */
+
+/* What the text of a notice holds: lines, and where the quoted original begins. */
+struct notice_text {
+	struct slice *lines;
+	uint32_t count;
+	uint32_t end;		/* the first line that is no longer the notice's own */
+	struct slice folded;	/* the notice's own words */
+	struct said says;
+	uint32_t header_line;	/* where quoted header fields begin; count: none */
+};
+
+#define NOTICE_LINES_MAX 4000u
+
+void notice_text_read(struct arena *a, struct slice text, struct notice_text *out);
+/* HTML as text: tags away, line breaks kept, the common entities. */
+struct slice notice_text_of_html(struct arena *a, struct slice html);
+/* The recipients that the text names, in their order. Addresses that the notice itself uses for something else
+ * (sender of the original, addressee and author of the notice) stand in `others`. */
+void notice_text_recipients(struct arena *a, const struct notice_text *t, const struct slice *others,
+	size_t other_count, struct notice *out);
+/* An address that begins at s: its length, 0: none. */
+size_t notice_address_at(struct slice s);
+void notice_recipient_add(struct arena *a, struct notice *out, const struct notice_recipient *r);
+
+/* ---- original ---- */
+
+/* Fills facts from a header section (CRLF). */
+void notice_original_read(struct arena *a, struct slice header, struct notice_original *out);
+/* The header section quoted in the text, lines ending in CRLF; empty if none. */
+struct slice notice_original_quoted(struct arena *a, const struct notice_text *t);
+/* Exchange and the like: "To: ... Subject: ... Sent: ..." indented in the text; Message-ID named in a sentence. */
+void notice_original_mentioned(struct arena *a, const struct notice_text *t, struct notice_original *out);
+/* Length of the field name at the start of a line if it is one that messages have (Received, From ...); 0: no. */
+size_t notice_known_field(struct slice line);
+
+#endif

@@ -1,0 +1,533 @@
+/*
+ * The sentences by which mail systems are known, as one table.
+ *
+ * They were collected from the documentation and the output of the systems, and each is short enough to survive
+ * a new release and long enough not to be said by people in passing. Matching is by substring in a text folded to lower
+ * case and single spaces. One walk over the text looks each word up by its first octets, so that the
+ * length of the table costs nothing.
+ *
+ * Rejected: regular expressions (time that depends on the text), one table per product (most sentences are shared, and a
+ * product that is not known would be missed).
+ */
+#include "check/notice_part.h"
+
+struct phrase {
+	const char *text;
+	unsigned bits;
+};
+
+#define F SAYS_FAILED
+#define X SAYS_FAULT
+#define D SAYS_DELAYED
+
+static const struct phrase phrases[] = {
+	/* qmail, Exim, Postfix, Sendmail, Courier, OpenSMTPD */
+	{ "i'm afraid i wasn't able to deliver", F },
+	{ "i wasn't able to deliver", F },
+	{ "i was unable to deliver", F },
+	{ "this is a permanent error", F },
+	{ "this message was created automatically by mail delivery", F },
+	{ "this message was created automatically by the mail", F },
+	{ "this report was generated automatically", F },
+	{ "created automatically by mail delivery", F },
+	{ "a message that you sent could not be delivered", F },
+	{ "a message that you sent contained", F },
+	{ "a message that you sent was rejected", F },
+	{ "a message sent by", 0 },
+	{ "could not be delivered to", F },
+	{ "could not be delivered", F },
+	{ "can not be delivered", F },
+	{ "cannot be delivered", F },
+	{ "couldn't be delivered", F },
+	{ "can't be delivered", F },
+	{ "not be delivered", F },
+	{ "has not been delivered", F },
+	{ "was not delivered", F },
+	{ "wasn't delivered", F },
+	{ "were not delivered", F },
+	{ "not delivered to", F },
+	{ "unable to deliver", F },
+	{ "unable to be delivered", F },
+	{ "not able to deliver", F },
+	{ "could not deliver", F },
+	{ "couldn't deliver", F },
+	{ "cannot deliver", F },
+	{ "failed to deliver", F },
+	{ "failed to be delivered", F },
+	{ "failed after i sent the message", F },
+	{ "the following address(es) failed", F },
+	{ "the following addresses failed", F },
+	{ "the following recipients failed", F },
+	{ "delivery errors", F },
+	{ "permanent fatal errors", F },
+	{ "fatal errors", F },
+	{ "delivery problems", F },
+	{ "problems delivering", F },
+	{ "problem delivering", F },
+	{ "error delivering", F },
+	{ "transcript of session follows", F },
+	{ "transcript of the session", F },
+	{ "this is the mail system at host", F },
+	{ "this is the postfix program", F },
+	{ "this is the mailer-daemon", F },
+	{ "this is the mail delivery", F },
+	{ "this is the qmail", F },
+	{ "this is a delivery failure", F },
+	{ "delivery failure", F },
+	{ "delivery error", F },
+	{ "delivery failed", F },
+	{ "failed delivery", F },
+	{ "non-delivery", F },
+	{ "nondelivery", F },
+	{ "undeliverable", F },
+	{ "undelivered", F },
+	{ "attempting to deliver a message", F },
+	{ "an error has occurred while attempting to deliver", F },
+	{ "permanently failed", F },
+	{ "failed permanently", F },
+	{ "failed to send", F },
+	{ "the mail system", 0 },
+	/* Exchange, Office 365, Domino, GroupWise, Notes, InterScan and others */
+	{ "did not reach the following recipient", F },
+	{ "did not reach some or all", F },
+	{ "delivery has failed to these", F },
+	{ "delivery to the following recipient", F },
+	{ "delivery to these recipients", F },
+	{ "delivery to the following", F },
+	{ "your message wasn't delivered", F },
+	{ "your message couldn't be", F },
+	{ "your message was not", F },
+	{ "your message did not", F },
+	{ "your mail cannot", F },
+	{ "your mail could not", F },
+	{ "your mail to the following recipients", F },
+	{ "the e-mail account does not exist", F | X },
+	{ "failure reasons", F },
+	{ "failed recipient", F },
+	{ "failed addresses", F },
+	{ "failed address", F },
+	{ "message delivery has failed", F },
+	{ "message delivery failed", F },
+	{ "message was undeliverable", F },
+	{ "message undeliverable", F },
+	{ "returned mail", F },
+	{ "returned to sender", F },
+	{ "returning message to sender", F },
+	{ "bounced message", F },
+	{ "bounce message", F },
+	{ "message bounced", F },
+	{ "this is a bounce", F },
+	{ "automated error reply", F },
+	{ "nameserver error report", F },
+	{ "error report", F },
+	{ "was rejected by", F },
+	{ "was rejected for", F },
+	{ "was rejected due to", F },
+	{ "has been rejected by", F },
+	{ "has been rejected", F },
+	{ "rejected your message", F },
+	{ "rejected the message", F },
+	{ "message was rejected", F },
+	{ "message rejected", F },
+	{ "message blocked", F },
+	{ "message not delivered", F },
+	{ "address not found", F },
+	{ "address couldn't be found", F },
+	{ "recipient inbox full", F },
+	{ "mail is being returned", F },
+	{ "following error", F },
+	{ "your message is being returned", F },
+	{ "message is being returned", F },
+	{ "mail delivery failed", F },
+	{ "remote host said", F },
+	{ "remote server returned", F },
+	{ "recipient's mailbox", X },
+	{ "exceeds allowed size", F | X },
+	{ "exceeding its mailbox quota", F | X },
+	{ "delivery report", 0 },
+	/* faults */
+	{ "user unknown", X },
+	{ "unknown user", X },
+	{ "no such user", X },
+	{ "unknown recipient", X },
+	{ "recipient unknown", X },
+	{ "user not found", X },
+	{ "user is unknown", X },
+	{ "unrouteable address", X },
+	{ "unrouteable mail domain", X },
+	{ "no mailbox here by that name", X },
+	{ "no such mailbox", X },
+	{ "mailbox unavailable", X },
+	{ "mailbox not found", X },
+	{ "mailbox full", X },
+	{ "mailbox is full", X },
+	{ "mail box space not enough", X },
+	{ "over quota", X },
+	{ "quota exceeded", X },
+	{ "exceeded storage", X },
+	{ "exceeded its quota", X },
+	{ "does not exist", X },
+	{ "doesn't exist", X },
+	{ "host unknown", X },
+	{ "unknown host", X },
+	{ "not listed in", X },
+	{ "relay access denied", X },
+	{ "relaying denied", X },
+	{ "too many hops", X },
+	{ "name is not recognized", X },
+	{ "doesn't have a", X },
+	{ "no longer exists", X },
+	{ "no longer valid", X },
+	/* German, French, Spanish, Portuguese, Italian, Dutch, Nordic, Slavic, Turkish, East Asian */
+	{ "nicht zugestellt", F },
+	{ "unzustellbar", F },
+	{ "zustellung fehlgeschlagen", F },
+	{ "konnte nicht \xc3\xbc" "bermittelt", F },
+	{ "fehler bei der zustellung", F },
+	{ "n'a pas pu \xc3\xaatre", F },
+	{ "n'ont pas pu \xc3\xaatre", F },
+	{ "n'a pas \xc3\xa9t\xc3\xa9 remis", F },
+	{ "\xc3\xa9" "chec de la remise", F },
+	{ "\xc3\xa9" "chec de remise", F },
+	{ "remise diff\xc3\xa9r\xc3\xa9" "e", D },
+	{ "non remis", F },
+	{ "n'a pas pu etre", F },
+	{ "no se pudo entregar", F },
+	{ "no se ha podido entregar", F },
+	{ "no se pudieron entregar", F },
+	{ "no ha podido ser entregado", F },
+	{ "no pudo ser entregado", F },
+	{ "error de entrega", F },
+	{ "n\xc3\xa3o p\xc3\xb4" "de ser entregue", F },
+	{ "n\xc3\xa3o foi poss\xc3\xadvel entregar", F },
+	{ "n\xc3\xa3o foi entregue", F },
+	{ "falha na entrega", F },
+	{ "falha ao entregar", F },
+	{ "impossibile recapitare", F },
+	{ "impossibile consegnare", F },
+	{ "non \xc3\xa8 stato possibile consegnare", F },
+	{ "non \xc3\xa8 stato recapitato", F },
+	{ "mancata consegna", F },
+	{ "mancato recapito", F },
+	{ "niet worden bezorgd", F },
+	{ "niet bezorgd", F },
+	{ "niet worden afgeleverd", F },
+	{ "kunde inte levereras", F },
+	{ "kunne ikke leveres", F },
+	{ "ei voitu toimittaa", F },
+	{ "nie mo\xc5\xbcna dostarczy\xc4\x87", F },
+	{ "nie zosta\xc5\x82" "a dostarczona", F },
+	{ "nelze doru\xc4\x8dit", F },
+	{ "nebylo mo\xc5\xbcn\xc3\xa9 doru\xc4\x8dit", F },
+	{ "k\xc3\xa9zbes\xc3\xadthetetlen", F },
+	{ "teslim edilemedi", F },
+	{ "\xd0\xbd\xd0\xb5 \xd0\xb4\xd0\xbe\xd1\x81\xd1\x82\xd0\xb0\xd0\xb2\xd0\xbb\xd0\xb5\xd0\xbd\xd0\xbe", F },
+	{ "\xd0\xbd\xd0\xb5 \xd0\xbc\xd0\xbe\xd0\xb6\xd0\xb5\xd1\x82 \xd0\xb1\xd1\x8b\xd1\x82\xd1\x8c "
+	  "\xd0\xb4\xd0\xbe\xd1\x81\xd1\x82\xd0\xb0\xd0\xb2\xd0\xbb\xd0\xb5\xd0\xbd\xd0\xbe", F },
+	{ "\xd0\xbd\xd0\xb5 \xd0\xb1\xd1\x8b\xd0\xbb\xd0\xbe \xd0\xb4\xd0\xbe\xd1\x81\xd1\x82\xd0\xb0\xd0\xb2", F },
+	{ "\xd0\xbd\xd0\xb5\xd0\xb2\xd0\xbe\xd0\xb7\xd0\xbc\xd0\xbe\xd0\xb6\xd0\xbd\xd0\xbe "
+	  "\xd0\xb4\xd0\xbe\xd1\x81\xd1\x82\xd0\xb0\xd0\xb2\xd0\xb8\xd1\x82\xd1\x8c", F },
+	{ "\xe9\x85\x8d\xe4\xbf\xa1\xe3\x81\xa7\xe3\x81\x8d\xe3\x81\xbe\xe3\x81\x9b\xe3\x82\x93", F },	/* haishin dekimasen */
+	{ "\xe9\x85\x8d\xe4\xbf\xa1\xe4\xb8\x8d\xe8\x83\xbd", F },
+	{ "\xe9\x80\x80\xe4\xbf\xa1", F },		/* tuixin */
+	{ "\xe6\x97\xa0\xe6\xb3\x95\xe6\x8a\x95\xe9\x80\x92", F },
+	{ "\xeb\xb0\x98\xec\x86\xa1", F },		/* bansong */
+	/* delay */
+	{ "warning message only", D },
+	{ "you do not need to resend", D },
+	{ "will continue to try", D },
+	{ "will keep trying", D },
+	{ "continue trying to deliver", D },
+	{ "delivery attempts will continue", D },
+	{ "has not yet been delivered", D },
+	{ "not yet delivered", D },
+	{ "have not yet been", D },
+	{ "delivery is delayed", D },
+	{ "has been delayed", D },
+	{ "message delayed", D },
+	{ "delivery delayed", D },
+	{ "temporarily delayed", D },
+	{ "no action is required on your part", D },
+	{ "transient non-fatal errors", D },
+	{ "will be retried", D },
+	{ "delivery incomplete", D },
+	{ "still in the queue", D },
+	{ "still being attempted", D },
+	{ "delivery to the following recipients has been delayed", D },
+	{ "noch nicht zugestellt", D },
+	/* delivered */
+	{ "was successfully delivered", SAYS_DELIVERED },
+	{ "has been successfully delivered", SAYS_DELIVERED },
+	{ "successfully delivered to", SAYS_DELIVERED },
+	{ "successfully relayed to", SAYS_DELIVERED },
+	{ "had successful delivery notifications", SAYS_DELIVERED },
+	{ "your message was delivered to", SAYS_DELIVERED },
+	{ "has been delivered to the following", SAYS_DELIVERED },
+	/* displayed */
+	{ "this is a receipt for the mail", SAYS_READ },
+	{ "this is a return receipt for the mail", SAYS_READ },
+	{ "this return receipt only acknowledges", SAYS_READ },
+	{ "your message was read on", SAYS_READ },
+	/* vacation */
+	{ "out of the office", SAYS_AUTO_REPLY },
+	{ "out of office", SAYS_AUTO_REPLY },
+	{ "on vacation", SAYS_AUTO_REPLY },
+	{ "on holiday", SAYS_AUTO_REPLY },
+	{ "on annual leave", SAYS_AUTO_REPLY },
+	{ "automatic reply", SAYS_AUTO_REPLY },
+	{ "automatic response", SAYS_AUTO_REPLY },
+	{ "automated reply", SAYS_AUTO_REPLY },
+	{ "automated response", SAYS_AUTO_REPLY },
+	{ "auto-reply", SAYS_AUTO_REPLY },
+	{ "autoreply", SAYS_AUTO_REPLY },
+	{ "auto reply", SAYS_AUTO_REPLY },
+	{ "autoresponder", SAYS_AUTO_REPLY },
+	{ "auto-response", SAYS_AUTO_REPLY },
+	{ "away from my", SAYS_AUTO_REPLY },
+	{ "away from the office", SAYS_AUTO_REPLY },
+	{ "not in the office", SAYS_AUTO_REPLY },
+	{ "thank you for your e-mail", SAYS_AUTO_REPLY },
+	{ "thank you for your email", SAYS_AUTO_REPLY },
+	{ "thank you for contacting", SAYS_AUTO_REPLY },
+	{ "thank you for your message", SAYS_AUTO_REPLY },
+	{ "we have received your", SAYS_AUTO_REPLY },
+	{ "your email has been received", SAYS_AUTO_REPLY },
+	{ "abwesenheit", SAYS_AUTO_REPLY },
+	{ "nicht im b\xc3\xbcro", SAYS_AUTO_REPLY },
+	{ "automatische antwort", SAYS_AUTO_REPLY },
+	{ "r\xc3\xa9ponse automatique", SAYS_AUTO_REPLY },
+	{ "respuesta autom\xc3\xa1tica", SAYS_AUTO_REPLY },
+	{ "resposta autom\xc3\xa1tica", SAYS_AUTO_REPLY },
+	{ "risposta automatica", SAYS_AUTO_REPLY },
+	{ "automatisch antwoord", SAYS_AUTO_REPLY },
+	{ "\xe8\x87\xaa\xe5\x8b\x95\xe8\xbf\x94\xe4\xbf\xa1", SAYS_AUTO_REPLY },
+	{ "\xe8\x87\xaa\xe5\x8a\xa8\xe5\x9b\x9e\xe5\xa4\x8d", SAYS_AUTO_REPLY },
+	{ "\xd0\xb0\xd0\xb2\xd1\x82\xd0\xbe\xd0\xbe\xd1\x82\xd0\xb2\xd0\xb5\xd1\x82", SAYS_AUTO_REPLY },
+	/* challenge */
+	{ "confirm your message", SAYS_CHALLENGE },
+	{ "confirm that you", SAYS_CHALLENGE },
+	{ "confirm your email", SAYS_CHALLENGE },
+	{ "confirm your e-mail", SAYS_CHALLENGE },
+	{ "confirm delivery of your", SAYS_CHALLENGE },
+	{ "reply to this message to confirm", SAYS_CHALLENGE },
+	{ "reply to this confirmation", SAYS_CHALLENGE },
+	{ "pending your confirmation", SAYS_CHALLENGE },
+	{ "sender verification", SAYS_CHALLENGE },
+	{ "verify your message", SAYS_CHALLENGE },
+	{ "verify that you are", SAYS_CHALLENGE },
+	{ "please verify yourself", SAYS_CHALLENGE },
+	{ "you are a human", SAYS_CHALLENGE },
+	{ "you are not a spammer", SAYS_CHALLENGE },
+	{ "requires verification", SAYS_CHALLENGE },
+	{ "approved sender", SAYS_CHALLENGE },
+	{ "boxtrapper", SAYS_CHALLENGE },
+	/* virus */
+	{ "virus alert", SAYS_VIRUS },
+	{ "virus was found", SAYS_VIRUS },
+	{ "virus found", SAYS_VIRUS },
+	{ "virus detected", SAYS_VIRUS },
+	{ "found virus", SAYS_VIRUS },
+	{ "virus in", SAYS_VIRUS },
+	{ "virus infection", SAYS_VIRUS },
+	{ "infected with", SAYS_VIRUS },
+	{ "infected by", SAYS_VIRUS },
+	{ "antivirus", SAYS_VIRUS },
+	{ "anti-virus", SAYS_VIRUS },
+	{ "a virus", SAYS_VIRUS },
+	{ "the virus", SAYS_VIRUS },
+	{ "warning: e-mail viruses", SAYS_VIRUS },
+	{ "viruses detected", SAYS_VIRUS },
+	/* complaint */
+	{ "complaint about spam", SAYS_COMPLAINT },
+	{ "spam complaint", SAYS_COMPLAINT },
+	{ "abuse report", SAYS_COMPLAINT },
+	{ "abuse complaint", SAYS_COMPLAINT },
+	{ "unsolicited bulk email from your", SAYS_COMPLAINT },
+	{ "spamcop", SAYS_COMPLAINT },
+	{ "reported as spam", SAYS_COMPLAINT },
+	/* list managers and other programs */
+	{ "awaits moderator approval", SAYS_NOTICE },
+	{ "is being held until the list moderator", SAYS_NOTICE },
+	{ "not allowed to post to this", SAYS_NOTICE },
+	{ "results of your email command", SAYS_NOTICE },
+	{ "your membership in the mailing list", SAYS_NOTICE },
+	{ "administrivia", SAYS_NOTICE },
+	{ "administrator notification", SAYS_NOTICE },
+	{ "posting is not allowed", SAYS_NOTICE },
+	{ "not subscribed to this list", SAYS_NOTICE },
+	{ "bounce action notification", SAYS_NOTICE },
+	{ NULL, 0 },
+};
+
+#undef F
+#undef X
+#undef D
+
+/* Phrases whose subject says more than the same words in a text. */
+static const struct phrase subjects[] = {
+	{ "failure notice", SAYS_FAILED },
+	{ "mail failure", SAYS_FAILED },
+	{ "mail error", SAYS_FAILED },
+	{ "mail system error", SAYS_FAILED },
+	{ "mail delivery problem", SAYS_FAILED },
+	{ "mail delivery error", SAYS_FAILED },
+	{ "delivery status notification", SAYS_FAILED },
+	{ "delivery notification", SAYS_FAILED },
+	{ "delivery failure", SAYS_FAILED },
+	{ "mail status report", SAYS_FAILED },
+	{ "email bounce", SAYS_FAILED },
+	{ "bounced mail", SAYS_FAILED },
+	{ "could not send message", SAYS_FAILED },
+	{ "mail not delivered", SAYS_FAILED },
+	{ "mail delivery status", SAYS_FAILED },
+	{ "mail failed", SAYS_FAILED },
+	{ "(delay)", SAYS_DELAYED },
+	{ "delayed", SAYS_DELAYED },
+	{ "delayed mail", SAYS_DELAYED },
+	{ "delivery status notification (delay", SAYS_DELAYED },
+	{ "delivery status notification (success", SAYS_DELIVERED },
+	{ "return receipt", SAYS_READ },
+	{ "auto:", SAYS_AUTO_REPLY },
+	{ "vacation", SAYS_AUTO_REPLY },
+	{ "ooo:", SAYS_AUTO_REPLY },
+	{ NULL, 0 },
+};
+
+/* ---- matching ---- */
+
+#define BUCKETS 512u
+
+struct phrase_index {
+	const struct phrase *table;
+	uint16_t first[BUCKETS];	/* 1 + place in the table, 0: none */
+	uint16_t next[512];
+	bool built;
+};
+
+static unsigned bucket_of(const char *p)
+{
+	return ((unsigned char)p[0] * 31u + (unsigned char)p[1] * 7u + (unsigned char)p[2]) % BUCKETS;
+}
+
+/* Workers are single-threaded; the index is made once from a constant table. */
+static void index_build(struct phrase_index *x, const struct phrase *table)
+{
+	if (x->built)
+		return;
+	for (uint16_t i = 0; table[i].text; i++) {
+		unsigned b = bucket_of(table[i].text);
+		if (table[i].bits == 0)
+			continue;
+		x->next[i] = x->first[b];
+		x->first[b] = (uint16_t)(i + 1);
+	}
+	x->table = table;
+	x->built = true;
+}
+
+static bool begins_word(struct slice s, size_t at)
+{
+	unsigned char c = (unsigned char)s.p[at];
+
+	if (at == 0 || c >= 0x80)
+		return true;
+	return !ascii_alpha(s.p[at - 1]) && !ascii_digit(s.p[at - 1]);
+}
+
+static struct said index_search(const struct phrase_index *x, struct slice s, unsigned which)
+{
+	struct said found = { .bits = 0 };
+
+	for (size_t at = 0; at + 3 < s.n; at++) {
+		if (!begins_word(s, at))
+			continue;
+		for (uint16_t i = x->first[bucket_of(s.p + at)]; i; i = x->next[i - 1]) {
+			const struct phrase *p = &x->table[i - 1];
+			size_t n = strlen(p->text);
+			if (!(p->bits & which) || n > s.n - at || memcmp(s.p + at, p->text, n) != 0)
+				continue;
+			if (found.first.n == 0 && (p->bits & ~(unsigned)SAYS_FAULT)) {
+				found.first = slice_make(p->text, n);
+				found.at = at;
+			}
+			found.bits |= p->bits;
+		}
+	}
+	return found;
+}
+
+struct said phrases_in_text(struct slice folded, unsigned which)
+{
+	static struct phrase_index index;
+
+	index_build(&index, phrases);
+	return index_search(&index, folded, which);
+}
+
+struct said phrases_in_subject(struct slice folded)
+{
+	static struct phrase_index index;
+	struct said in_text = phrases_in_text(folded, ~0u), in_subject;
+
+	index_build(&index, subjects);
+	in_subject = index_search(&index, folded, ~0u);
+	if (in_text.first.n == 0)
+		in_text.first = in_subject.first;
+	in_text.bits |= in_subject.bits;
+	return in_text;
+}
+
+struct slice phrases_fold(struct arena *a, struct slice text, size_t room)
+{
+	char *out = arena_alloc(a, (text.n < room ? text.n : room) + 1);
+	size_t n = 0;
+	bool space = true;
+
+	for (size_t i = 0; i < text.n && n < room; i++) {
+		char c = text.p[i];
+		if (c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f') {
+			if (!space)
+				out[n++] = ' ';
+			space = true;
+			continue;
+		}
+		/* The typographic apostrophe and the non-breaking space (UTF-8) are what they stand for. */
+		if ((unsigned char)c == 0xe2 && i + 2 < text.n && text.p[i + 1] == '\x80' &&
+		    (text.p[i + 2] == '\x99' || text.p[i + 2] == '\x98')) {
+			c = '\'';
+			i += 2;
+		} else if ((unsigned char)c == 0xc2 && i + 1 < text.n && text.p[i + 1] == '\xa0') {
+			i++;
+			if (!space)
+				out[n++] = ' ';
+			space = true;
+			continue;
+		}
+		out[n++] = ascii_lower(c);
+		space = false;
+	}
+	return slice_make(out, n);
+}
+
+/* ---- what announces the returned message ---- */
+
+bool phrases_marker(struct slice line)
+{
+	static const char *const markers[] = {
+		"copy of the message", "copy of your message", "copy of the original", "copy of the body",
+		"original message", "returned message", "unsent message", "message text follows",
+		"message header", "headers of the", "header of the", "header of source", "below this line",
+		"original mail", "returned mail", "message follows", "mail follows", "headers follow",
+		"header follows", "message is attached", "message returned", "undelivered message",
+		"text of the message", "message contents", "contents of the message", "message content",
+		"begin of message", "start of message", "message body follows", "included message",
+		"your message reads", "body of message", "ursprung", "message d'origine", "mensaje original",
+		"the message was", "rejected message", "message details", "nachrichten", NULL };
+
+	if (line.n > 120)
+		return false;
+	for (size_t i = 0; markers[i]; i++)
+		if (slice_search(line, slice_of(markers[i])) >= 0)
+			return true;
+	return false;
+}

@@ -1,0 +1,306 @@
+/*
+ * Whom does the text of a notice say failed?
+ *
+ * An address at the beginning of a line is what most systems write ("<bob@example.net>:", "  bob@example.net", "bob@example.net
+ * on Wed, ..."); others put it behind a label, into the transcript of the dialogue, or into a sentence. The places
+ * are tried in the order of what they are worth, and the first that names anybody decides. Addresses that
+ * the notice has for another reason are left out: the sender, whom to ask for help.
+ */
+#include "check/notice_part.h"
+
+#define DIAGNOSTIC_MAX 500u
+#define BLOCK_LINES 14u		/* behind an address: what is said of it */
+
+/* ---- addresses in text ---- */
+
+static bool is_local_char(char c)
+{
+	return ascii_alpha(c) || ascii_digit(c) || (unsigned char)c >= 0x80 || memchr("!#$%&'*+-/=?^_`{|}~.", c, 20);
+}
+
+static bool is_domain_char(char c)
+{
+	return ascii_alpha(c) || ascii_digit(c) || c == '-' || c == '.' || c == '_' || (unsigned char)c >= 0x80;
+}
+
+size_t notice_address_at(struct slice s)
+{
+	size_t n = 0, at, dots = 0;
+
+	if (s.n > 0 && s.p[0] == '"') {
+		for (n = 1; n < s.n && n < 66 && s.p[n] != '"'; n++)
+			;
+		n++;
+	} else {
+		while (n < s.n && n <= 300 && is_local_char(s.p[n]))
+			n++;
+	}
+	if (n == 0 || n >= s.n || s.p[n] != '@')
+		return 0;
+	at = n++;
+	while (n < s.n && n - at <= 255 && is_domain_char(s.p[n]))
+		dots += s.p[n++] == '.';
+	while (n > at + 1 && (s.p[n - 1] == '.' || s.p[n - 1] == '-' || s.p[n - 1] == '_'))
+		n--;
+	return n > at + 2 && (dots > 0 || n > at + 3) ? n : 0;
+}
+
+static bool is_known(const struct notice *out, struct slice address)
+{
+	for (const struct notice_recipient *r = out->recipients; r; r = r->next)
+		if (slice_eq_nocase(r->address, address) || slice_eq_nocase(r->original, address))
+			return true;
+	return false;
+}
+
+void notice_recipient_add(struct arena *a, struct notice *out, const struct notice_recipient *r)
+{
+	struct notice_recipient **last = &out->recipients, *copy;
+
+	if (r->address.n == 0 || r->address.n > 320 || out->recipient_count == NOTICE_RECIPIENTS_MAX ||
+	    is_known(out, r->address))
+		return;
+	while (*last)
+		last = &(*last)->next;
+	copy = arena_new(a, struct notice_recipient);
+	*copy = *r;
+	copy->next = NULL;
+	copy->address = slice_lower(a, r->address);
+	*last = copy;
+	out->recipient_count++;
+}
+
+/* ---- what is said of it ---- */
+
+/* RFC 3463 in running text: not a part of a number with more dots. */
+static struct slice status_in(struct slice s)
+{
+	for (size_t i = 0; i + 5 <= s.n; i++) {
+		struct slice status;
+		if ((s.p[i] != '5' && s.p[i] != '4' && s.p[i] != '2') || s.p[i + 1] != '.')
+			continue;
+		if (i > 0 && (ascii_digit(s.p[i - 1]) || s.p[i - 1] == '.' || ascii_alpha(s.p[i - 1])))
+			continue;
+		status = dsn_status(slice_from(s, i));
+		if (status.n == 0 || (i + status.n + 1 < s.n && (s.p[i + status.n] == '.' || s.p[i + status.n] == '-') &&
+		    ascii_digit(s.p[i + status.n + 1])))
+			continue;
+		if (i + status.n < s.n && ascii_digit(s.p[i + status.n]))
+			continue;
+		return status;
+	}
+	return SLICE_NULL;
+}
+
+struct search {
+	struct arena *arena;
+	const struct notice_text *t;
+	const struct slice *others;
+	size_t other_count;
+	struct notice *out;
+	uint32_t *at_line;	/* for each recipient kept, where it was found */
+	uint32_t first;		/* recipients before this search */
+};
+
+static bool is_other(const struct search *s, struct slice address)
+{
+	for (size_t i = 0; i < s->other_count; i++)
+		if (slice_eq_nocase(s->others[i], address))
+			return true;
+	return false;
+}
+
+/* "(expanded from: <x@y>)" in the lines behind: that is whom we wrote to (Sendmail). */
+static struct slice expanded_from(const struct search *s, uint32_t line)
+{
+	for (uint32_t i = line; i < s->t->end && i <= line + 4; i++) {
+		ptrdiff_t at = slice_search_nocase(s->t->lines[i], SLICE("(expanded from: "));
+		struct slice rest;
+		size_t n;
+		if (at < 0)
+			continue;
+		rest = slice_from(s->t->lines[i], (size_t)at + 16);
+		if (rest.n > 0 && rest.p[0] == '<')
+			rest = slice_from(rest, 1);
+		n = notice_address_at(rest);
+		return slice_head(rest, n);
+	}
+	return SLICE_NULL;
+}
+
+static bool found(struct search *s, struct slice address, uint32_t line)
+{
+	struct notice_recipient r = { .address = address };
+	struct slice expanded = expanded_from(s, line);
+	uint32_t before = s->out->recipient_count;
+
+	if (is_other(s, address))
+		return false;
+	if (expanded.n > 0) {
+		r.address = expanded;
+		r.original = SLICE_NULL;
+	}
+	notice_recipient_add(s->arena, s->out, &r);
+	if (s->out->recipient_count > before)
+		s->at_line[before] = line;
+	return true;
+}
+
+/* ---- places ---- */
+
+/* Leading bullets, quotes, brackets. */
+static struct slice without_bullet(struct slice line)
+{
+	line = slice_trim(line);
+	while (line.n > 0 && memchr("<*-\"'>[({|:;#", line.p[0], 13))
+		line = slice_trim(slice_from(line, 1));
+	if (slice_starts_nocase(line, SLICE("mailto:")))
+		line = slice_from(line, 7);
+	return line;
+}
+
+/* The line asks the reader to write to somebody. */
+static bool is_contact(struct arena *a, const struct notice_text *t, uint32_t i)
+{
+	static const char *const words[] = { "contact", "please send", "further assistance", "for help", "questions",
+		"forward this", "mail to:", "reply to", "abuse@", "helpdesk", "postmaster@", "if you ", "for assistance",
+		"more information", "administrator", NULL };
+	struct slice line = phrases_fold(a, t->lines[i], 200);
+
+	for (size_t k = 0; words[k]; k++)
+		if (slice_search(line, slice_of(words[k])) >= 0)
+			return true;
+	return false;
+}
+
+/* An address begins the line. */
+static void at_line_start(struct search *s)
+{
+	for (uint32_t i = 0; i < s->t->end; i++) {
+		struct slice line = without_bullet(s->t->lines[i]), rest;
+		size_t n = notice_address_at(line);
+		if (n == 0)
+			continue;
+		rest = slice_from(line, n);
+		/* In the middle of prose a line may begin with one by chance: then the sentence goes on. */
+		if (rest.n > 1 && rest.p[0] == ' ' && ascii_alpha(rest.p[1]) && i > 0 &&
+		    slice_trim(s->t->lines[i - 1]).n > 50 && is_contact(s->arena, s->t, i - 1))
+			continue;
+		found(s, slice_head(line, n), i);
+	}
+}
+
+/* Behind a label. */
+static void at_label(struct search *s)
+{
+	static const char *const labels[] = { "rcpt to:", "recipient:", "recipients:", "failed recipient:", "delivery failed:",
+		"address:", "to:", "recipient address:", "the recipient was:", "final-recipient:", "original-recipient:",
+		"user:", "email address:", "e-mail address:", "intended recipient:", "sent to:", "empf\xc3\xa4nger:",
+		"destinataire:", "destinatario:", "for:", NULL };
+
+	for (uint32_t i = 0; i < s->t->end; i++) {
+		struct slice line = phrases_fold(s->arena, s->t->lines[i], 400);
+		for (size_t k = 0; labels[k]; k++) {
+			ptrdiff_t at = slice_search(line, slice_of(labels[k]));
+			struct slice rest;
+			size_t n;
+			if (at < 0)
+				continue;
+			rest = slice_from(line, (size_t)at + strlen(labels[k]));
+			ptrdiff_t semicolon = slice_find(slice_head(rest, 12), ';');
+			if (semicolon >= 0)
+				rest = slice_from(rest, (size_t)semicolon + 1);
+			rest = without_bullet(rest);
+			n = notice_address_at(rest);
+			if (n > 0 && found(s, slice_head(rest, n), i))
+				break;
+		}
+	}
+}
+
+/* "550 <bob@example.net>... User unknown" */
+static void in_reply(struct search *s)
+{
+	for (uint32_t i = 0; i < s->t->end; i++) {
+		struct slice line = slice_trim(s->t->lines[i]);
+		if (slice_starts(line, SLICE("<<<")))
+			line = slice_trim(slice_from(line, 3));
+		if (line.n < 8 || (line.p[0] != '4' && line.p[0] != '5') || !ascii_digit(line.p[1]) ||
+		    !ascii_digit(line.p[2]))
+			continue;
+		for (size_t k = 3; k < line.n; k++) {
+			size_t n = line.p[k - 1] == '<' || line.p[k - 1] == ' ' || line.p[k - 1] == '(' ?
+				notice_address_at(slice_from(line, k)) : 0;
+			if (n > 0 && found(s, slice_head(slice_from(line, k), n), i))
+				break;
+		}
+	}
+}
+
+/* Anywhere. */
+static void in_sentence(struct search *s, bool contacts)
+{
+	for (uint32_t i = 0; i < s->t->end; i++) {
+		struct slice line = s->t->lines[i];
+		if (slice_find(line, '@') < 0 || (!contacts && is_contact(s->arena, s->t, i)))
+			continue;
+		for (size_t k = 0; k < line.n && k < 1000; k++) {
+			bool begins = k == 0 || !is_local_char(line.p[k - 1]) || line.p[k - 1] == '=' ||
+				line.p[k - 1] == '\'';
+			size_t n = begins ? notice_address_at(slice_from(line, k)) : 0;
+			if (n > 0) {
+				found(s, slice_head(slice_from(line, k), n), i);
+				k += n;
+			}
+		}
+	}
+}
+
+/* ---- all ---- */
+
+/* Status and diagnostic of each, from the lines up to the next one. */
+static void describe(struct search *s)
+{
+	struct notice_recipient *r = s->out->recipients;
+
+	for (uint32_t k = 0; r; k++, r = r->next) {
+		uint32_t from = s->at_line[k], to = s->t->end;
+		struct slice block;
+		if (k < s->first)
+			continue;
+		for (uint32_t other = s->first; other < s->out->recipient_count; other++)
+			if (s->at_line[other] > from && s->at_line[other] < to)
+				to = s->at_line[other];
+		if (to > from + BLOCK_LINES)
+			to = from + BLOCK_LINES;
+		if (to <= from)
+			to = from + 1;
+		block = slice_make(s->t->lines[from].p, (size_t)(s->t->lines[to - 1].p + s->t->lines[to - 1].n -
+			s->t->lines[from].p));
+		r->status = status_in(block);
+		r->diagnostic = phrases_fold(s->arena, block, DIAGNOSTIC_MAX);
+	}
+	/* One recipient, and the status stands elsewhere. */
+	r = s->out->recipients;
+	if (r && !r->next && r->status.n == 0 && s->t->end > 0)
+		r->status = status_in(slice_make(s->t->lines[0].p, (size_t)(s->t->lines[s->t->end - 1].p +
+			s->t->lines[s->t->end - 1].n - s->t->lines[0].p)));
+}
+
+void notice_text_recipients(struct arena *a, const struct notice_text *t, const struct slice *others,
+	size_t other_count, struct notice *out)
+{
+	struct search s = { .arena = a, .t = t, .others = others, .other_count = other_count, .out = out,
+		.at_line = arena_array(a, uint32_t, NOTICE_RECIPIENTS_MAX), .first = out->recipient_count };
+
+	at_line_start(&s);
+	if (out->recipient_count == s.first)
+		at_label(&s);
+	if (out->recipient_count == s.first)
+		in_reply(&s);
+	if (out->recipient_count == s.first)
+		in_sentence(&s, false);
+	if (out->recipient_count == s.first)
+		in_sentence(&s, true);
+	describe(&s);
+}

@@ -1,0 +1,206 @@
+/*
+ * The text of a notice: where its own words end and the returned message begins.
+ *
+ * The end is found by looks rather than by product: a line that announces the original, or a run of header fields at
+ * the start of lines. What stands before it are the notice's own words, and only they are searched for sentences: what
+ * the returned message says about deliveries says nothing.
+ */
+#include "check/notice_part.h"
+
+#define FOLDED_MAX 6000u	/* of the notice's own words */
+#define FIELD_RUN 3u		/* header fields in a row make a header section */
+
+/* ---- lines ---- */
+
+static void lines_split(struct arena *a, struct slice text, struct notice_text *out)
+{
+	uint32_t cap = 64;
+
+	out->lines = arena_array(a, struct slice, cap);
+	while (text.n > 0 && out->count < NOTICE_LINES_MAX) {
+		struct slice line = slice_split(&text, '\n');
+		if (line.n > 0 && line.p[line.n - 1] == '\r')
+			line.n--;
+		if (out->count == cap) {
+			struct slice *grown = arena_array(a, struct slice, cap * 2);
+			memcpy(grown, out->lines, cap * sizeof(*grown));
+			out->lines = grown;
+			cap *= 2;
+		}
+		out->lines[out->count++] = line;
+	}
+}
+
+/* Fields that stand in a row from line i on, folds between them allowed. *telling: among them is one that
+ * only messages have. */
+static unsigned field_run(const struct notice_text *t, uint32_t i, bool *telling)
+{
+	unsigned fields = 0, odd = 0;
+
+	*telling = false;
+	for (; i < t->count && fields < 8; i++) {
+		struct slice line = t->lines[i];
+		if (slice_trim(line).n == 0)
+			break;
+		if (notice_known_field(line) > 0) {
+			fields++;
+			odd = 0;
+			*telling |= slice_starts_nocase(line, SLICE("received")) ||
+				slice_starts_nocase(line, SLICE("message-id")) ||
+				slice_starts_nocase(line, SLICE("return-path")) ||
+				slice_starts_nocase(line, SLICE("mime-version")) ||
+				slice_starts_nocase(line, SLICE("dkim-signature"));
+		} else if (line.p[0] != ' ' && line.p[0] != '\t') {
+			ptrdiff_t colon = slice_find(slice_head(line, 60), ':');
+			if (colon < 2 || slice_find(slice_head(line, (size_t)colon), ' ') >= 0)
+				odd++;
+			if (odd > 2)
+				break;
+		}
+	}
+	return fields;
+}
+
+static bool is_decorated(struct slice line)
+{
+	line = slice_trim(line);
+	return line.n > 4 && (line.p[0] == '-' || line.p[0] == '=' || line.p[0] == '*' || line.p[0] == '_' ||
+		line.p[0] == '|' || line.p[0] == '+' || line.p[0] == '#' || line.p[line.n - 1] == ':' ||
+		line.p[line.n - 1] == '-');
+}
+
+/* A header section begins at the line, or soon behind an announcement. */
+static bool header_at(const struct notice_text *t, uint32_t i, bool announced)
+{
+	bool telling;
+	unsigned fields;
+
+	if (notice_known_field(t->lines[i]) == 0)
+		return false;
+	fields = field_run(t, i, &telling);
+	return announced ? fields >= 1 : fields >= FIELD_RUN && (telling || fields >= 4);
+}
+
+/* Behind an announcement the fields may follow after some blank lines. */
+static uint32_t header_after(const struct notice_text *t, uint32_t i)
+{
+	for (uint32_t k = i + 1; k < t->count && k <= i + 6; k++) {
+		if (header_at(t, k, true))
+			return k;
+		if (slice_trim(t->lines[k]).n > 0 && !is_decorated(t->lines[k]) && k > i + 3)
+			break;
+	}
+	return t->count;
+}
+
+static void end_find(struct arena *a, struct notice_text *t)
+{
+	t->end = t->header_line = t->count;
+	for (uint32_t i = 0; i < t->count; i++) {
+		struct slice line = t->lines[i];
+		if (line.n < 4)
+			continue;
+		if (header_at(t, i, false)) {
+			t->end = t->header_line = i;
+			return;
+		}
+		if (line.n <= 120 && phrases_marker(phrases_fold(a, line, 120))) {
+			uint32_t header = header_after(t, i);
+			if (header < t->count || (is_decorated(line) && i > 3)) {
+				t->end = i;
+				t->header_line = header;
+				break;
+			}
+		}
+	}
+	/* Announced, but other things stand between: the first run of fields there. */
+	for (uint32_t i = t->end; t->header_line == t->count && i < t->count; i++)
+		if (header_at(t, i, false))
+			t->header_line = i;
+}
+
+void notice_text_read(struct arena *a, struct slice text, struct notice_text *out)
+{
+	struct slice own;
+
+	*out = (struct notice_text){ .count = 0 };
+	lines_split(a, text, out);
+	end_find(a, out);
+	own = out->end < out->count ? slice_make(text.p, (size_t)(out->lines[out->end].p - text.p)) : text;
+	out->folded = phrases_fold(a, own, FOLDED_MAX);
+	out->says = phrases_in_text(out->folded, ~0u);
+}
+
+/* ---- HTML ---- */
+
+static size_t entity_at(struct slice s, char *out)
+{
+	static const struct { const char *name; char c; } entities[] = { { "&lt;", '<' }, { "&gt;", '>' },
+		{ "&amp;", '&' }, { "&quot;", '"' }, { "&nbsp;", ' ' }, { "&#39;", '\'' }, { "&#64;", '@' },
+		{ "&apos;", '\'' }, { "&#8217;", '\'' }, { "&#160;", ' ' } };
+
+	for (size_t i = 0; i < sizeof(entities) / sizeof(entities[0]); i++) {
+		struct slice name = slice_of(entities[i].name);
+		if (slice_starts_nocase(s, name)) {
+			*out = entities[i].c;
+			return name.n;
+		}
+	}
+	return 0;
+}
+
+static bool tag_breaks(struct slice tag)
+{
+	static const char *const names[] = { "br", "p", "/p", "div", "/div", "tr", "/tr", "li", "h1", "h2", "h3", "/h1",
+		"/h2", "/h3", "td", "table", "blockquote", "hr", "pre", "/pre", NULL };
+	size_t n = 0;
+
+	while (n < tag.n && (ascii_alpha(tag.p[n]) || ascii_digit(tag.p[n]) || tag.p[n] == '/'))
+		n++;
+	for (size_t i = 0; names[i]; i++)
+		if (slice_eq_nocase(slice_head(tag, n), slice_of(names[i])))
+			return true;
+	return false;
+}
+
+/* Behind the end of an element whose content is no text. */
+static size_t skip_element(struct slice html, size_t at)
+{
+	static const char *const names[][2] = { { "<style", "</style" }, { "<script", "</script" },
+		{ "<!--", "-->" }, { "<title", "</title" } };
+
+	for (size_t i = 0; i < 4; i++) {
+		ptrdiff_t end;
+		if (!slice_starts_nocase(slice_from(html, at), slice_of(names[i][0])))
+			continue;
+		end = slice_search_nocase(slice_from(html, at), slice_of(names[i][1]));
+		return end < 0 ? html.n : at + (size_t)end;
+	}
+	return at;
+}
+
+struct slice notice_text_of_html(struct arena *a, struct slice html)
+{
+	char *out = arena_alloc(a, html.n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < html.n;) {
+		char c = html.p[i];
+		size_t entity = c == '&' ? entity_at(slice_from(html, i), &c) : 0;
+		if (c == '<' && entity == 0) {
+			ptrdiff_t end;
+			size_t skipped = skip_element(html, i);
+			i = skipped;
+			end = slice_find(slice_from(html, i), '>');
+			if (end < 0)
+				break;
+			if (tag_breaks(slice_head(slice_from(html, i + 1), (size_t)end)))
+				out[n++] = '\n';
+			i += (size_t)end + 1;
+			continue;
+		}
+		out[n++] = c == '\r' || c == '\n' ? ' ' : c;
+		i += entity > 0 ? entity : 1;
+	}
+	return slice_make(out, n);
+}

@@ -1,0 +1,324 @@
+/*
+ * Fields of reports, group by group.
+ *
+ * One table says which field goes where; a reader of lines does the rest. Rejected: header_push() per group, since it
+ * ends at the first odd line, and reports of the wild have them.
+ */
+#include "wire/dsn.h"
+
+/* ---- values ---- */
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* RFC 3463 section 2:   status-code = class "." subject "." detail
+ *   class = "2"/"4"/"5", subject = 1*3digit, detail = 1*3digit */
+struct slice dsn_status(struct slice value)
+{
+	struct slice s = slice_trim(value);
+	size_t n = 0, dots = 0, digits = 0;
+
+	if (s.n < 5 || (s.p[0] != '2' && s.p[0] != '4' && s.p[0] != '5') || s.p[1] != '.')
+		return SLICE_NULL;
+	for (n = 2, dots = 1; n < s.n; n++) {
+		if (ascii_digit(s.p[n]) && digits < 3) {
+			digits++;
+		} else if (s.p[n] == '.' && digits > 0 && dots == 1) {
+			dots++;
+			digits = 0;
+		} else {
+			break;
+		}
+	}
+	return dots == 2 && digits > 0 ? slice_head(s, n) : SLICE_NULL;
+}
+
+/* Without comments in parentheses. */
+static struct slice without_comment(struct slice s)
+{
+	ptrdiff_t open = slice_find(s, '(');
+
+	return slice_trim(open >= 0 ? slice_head(s, (size_t)open) : s);
+}
+
+static void utf8_add(struct str *out, uint64_t c)
+{
+	char *p = str_room(out, 4);
+
+	if (c < 0x80) {
+		p[0] = (char)c;
+		out->n += 1;
+		return;
+	}
+	if (c < 0x800) {
+		p[0] = (char)(0xc0 | c >> 6);
+		p[1] = (char)(0x80 | (c & 0x3f));
+		out->n += 2;
+	} else if (c < 0x10000) {
+		p[0] = (char)(0xe0 | c >> 12);
+		p[1] = (char)(0x80 | (c >> 6 & 0x3f));
+		p[2] = (char)(0x80 | (c & 0x3f));
+		out->n += 3;
+	} else {
+		p[0] = (char)(0xf0 | c >> 18);
+		p[1] = (char)(0x80 | (c >> 12 & 0x3f));
+		p[2] = (char)(0x80 | (c >> 6 & 0x3f));
+		p[3] = (char)(0x80 | (c & 0x3f));
+		out->n += 4;
+	}
+}
+
+/* RFC 6533 section 3: EmbeddedUnicodeChar = "\x{" HEXPOINT "}" stands for a character. */
+static struct slice embedded_unicode(struct arena *a, struct slice s)
+{
+	struct str out = STR_IN(a);
+
+	if (slice_search(s, SLICE("\\x{")) < 0)
+		return s;
+	for (size_t i = 0; i < s.n; i++) {
+		uint64_t c = 0;
+		size_t digits = 0, at = i + 3;
+		if (slice_starts(slice_from(s, i), SLICE("\\x{")))
+			for (; at < s.n && digits < 6 && ascii_hex(s.p[at]) >= 0; at++, digits++)
+				c = c << 4 | (uint64_t)ascii_hex(s.p[at]);
+		if (digits > 1 && at < s.n && s.p[at] == '}' && c >= 0x10 && c <= 0x10ffff &&
+		    (c < 0xd800 || c > 0xdfff)) {
+			utf8_add(&out, c);
+			i = at;
+		} else {
+			str_addc(&out, s.p[i]);
+		}
+	}
+	return str_slice(&out);
+}
+
+/* RFC 3464 section 2.3.2:   final-recipient-field = "Final-Recipient" ":" address-type ";" generic-address */
+struct slice dsn_address(struct arena *a, struct slice value)
+{
+	ptrdiff_t semicolon = slice_find(value, ';');
+	struct slice s = slice_trim(value), type = SLICE_NULL;
+	ptrdiff_t open, close;
+
+	/* Some leave the type out; one in front of which an "@" stands is none. */
+	if (semicolon >= 0 && slice_find(slice_head(value, (size_t)semicolon), '@') < 0) {
+		type = slice_trim(slice_head(value, (size_t)semicolon));
+		s = slice_trim(slice_from(value, (size_t)semicolon + 1));
+	}
+	if (slice_eq_nocase(type, SLICE("utf-8")))
+		s = embedded_unicode(a, s);
+	open = slice_find(s, '<');
+	close = open >= 0 ? slice_find(slice_from(s, (size_t)open), '>') : -1;
+	if (close > 1)
+		s = slice_trim(slice_head(slice_from(s, (size_t)open + 1), (size_t)close - 1));
+	else if (s.n > 0 && s.p[0] != '"')
+		s = without_comment(s);
+	while (s.n > 0 && (s.p[0] == '<' || s.p[0] == ' '))
+		s = slice_from(s, 1);
+	while (s.n > 0 && (s.p[s.n - 1] == '>' || s.p[s.n - 1] == ';'))
+		s.n--;
+	return s;
+}
+
+static struct slice lower_word(struct arena *a, struct slice value)
+{
+	struct slice rest = without_comment(value), word = slice_word(&rest);
+	size_t n = 0;
+
+	while (n < word.n && (ascii_alpha(word.p[n]) || word.p[n] == '-'))
+		n++;
+	return slice_lower(a, slice_head(word, n));
+}
+
+/* ---- fields ---- */
+
+enum place {
+	FINAL, ORIGINAL, ACTION, STATUS, DIAGNOSTIC, REMOTE_MTA,	/* of a recipient */
+	OF_MESSAGE,
+	REPORTING_MTA, ENVELOPE_ID, ARRIVAL_DATE, DISPOSITION, ORIGINAL_MESSAGE_ID,
+	FEEDBACK_TYPE, ORIGINAL_MAIL_FROM, ORIGINAL_RCPT_TO, SOURCE_IP,
+};
+
+static const struct known {
+	struct slice name;
+	enum place place;
+} known[] = {
+	{ { "final-recipient", 15 }, FINAL },
+	{ { "original-recipient", 18 }, ORIGINAL },
+	{ { "action", 6 }, ACTION },
+	{ { "status", 6 }, STATUS },
+	{ { "diagnostic-code", 15 }, DIAGNOSTIC },
+	{ { "remote-mta", 10 }, REMOTE_MTA },
+	{ { "reporting-mta", 13 }, REPORTING_MTA },
+	{ { "original-envelope-id", 20 }, ENVELOPE_ID },
+	{ { "arrival-date", 12 }, ARRIVAL_DATE },
+	{ { "disposition", 11 }, DISPOSITION },
+	{ { "original-message-id", 19 }, ORIGINAL_MESSAGE_ID },
+	{ { "feedback-type", 13 }, FEEDBACK_TYPE },
+	{ { "original-mail-from", 18 }, ORIGINAL_MAIL_FROM },
+	{ { "original-rcpt-to", 16 }, ORIGINAL_RCPT_TO },
+	{ { "source-ip", 9 }, SOURCE_IP },
+};
+
+struct reader {
+	struct arena *arena;
+	struct dsn *out;
+	struct dsn_recipient *at, **last;	/* the group at hand; NULL: none yet */
+};
+
+static void set_once(struct slice *slot, struct slice value)
+{
+	if (slot->n == 0)
+		*slot = value;
+}
+
+/* The group at hand, or a new one. NULL: there are too many. */
+static struct dsn_recipient *group_of(struct reader *r, enum place place)
+{
+	struct dsn_recipient *g = r->at;
+	bool taken = g && ((place == FINAL && g->final.n > 0) ||
+		(place == ORIGINAL && (g->original.n > 0 || g->final.n > 0) && g->action.n > 0));
+
+	if (g && !taken)
+		return g;
+	if (r->out->count == DSN_RECIPIENTS_MAX)
+		return NULL;
+	g = arena_new(r->arena, struct dsn_recipient);
+	*r->last = g;
+	r->last = &g->next;
+	r->out->count++;
+	r->at = g;
+	return g;
+}
+
+static void recipient_field(struct reader *r, enum place place, struct slice value)
+{
+	struct dsn_recipient *g = group_of(r, place);
+	struct slice address;
+
+	if (!g)
+		return;
+	switch (place) {
+	case FINAL:
+	case ORIGINAL:
+		address = dsn_address(r->arena, value);
+		set_once(place == FINAL ? &g->final : &g->original, address);
+		set_once(place == FINAL ? &r->out->final_recipient : &r->out->original_recipient, address);
+		break;
+	case ACTION:
+		set_once(&g->action, lower_word(r->arena, value));
+		break;
+	case STATUS:
+		set_once(&g->status, dsn_status(value));
+		break;
+	case DIAGNOSTIC:
+		set_once(&g->diagnostic, value);
+		break;
+	default:
+		set_once(&g->remote_mta, value);
+		break;
+	}
+}
+
+static void message_field(struct dsn *d, enum place place, struct slice value)
+{
+	switch (place) {
+	case REPORTING_MTA:
+		set_once(&d->reporting_mta, value);
+		break;
+	case ENVELOPE_ID:
+		set_once(&d->envelope_id, value);
+		break;
+	case ARRIVAL_DATE:
+		set_once(&d->arrival_date, value);
+		break;
+	case DISPOSITION:
+		set_once(&d->disposition, value);
+		break;
+	case ORIGINAL_MESSAGE_ID:
+		set_once(&d->original_message_id, value);
+		break;
+	case FEEDBACK_TYPE:
+		set_once(&d->feedback_type, value);
+		break;
+	case ORIGINAL_MAIL_FROM:
+		set_once(&d->original_mail_from, value);
+		break;
+	case ORIGINAL_RCPT_TO:
+		set_once(&d->original_rcpt_to, value);
+		break;
+	default:
+		set_once(&d->source_ip, value);
+		break;
+	}
+}
+
+/* RFC 5322 section 2.2.3, but folds may end in LF alone. */
+static struct slice unfolded(struct arena *a, struct slice raw)
+{
+	struct slice s = slice_trim(raw);
+	struct str out = STR_IN(a);
+
+	if (slice_find(s, '\n') < 0)
+		return s;
+	str_room(&out, s.n);
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] != '\r' && s.p[i] != '\n')
+			str_addc(&out, s.p[i]);
+	return str_slice(&out);
+}
+
+static void field_read(struct reader *r, struct slice raw)
+{
+	ptrdiff_t colon = slice_find(raw, ':');
+	struct slice name, value;
+
+	if (colon <= 0 || r->out->fields == DSN_FIELDS_MAX)
+		return;
+	r->out->fields++;
+	name = slice_trim(slice_head(raw, (size_t)colon));
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (!slice_eq_nocase(name, known[i].name))
+			continue;
+		value = unfolded(r->arena, slice_from(raw, (size_t)colon + 1));
+		if (known[i].place < OF_MESSAGE)
+			recipient_field(r, known[i].place, value);
+		else
+			message_field(r->out, known[i].place, value);
+		return;
+	}
+}
+
+/* A field with its folds. */
+static struct slice take_field(struct slice *rest)
+{
+	size_t end = 0;
+	struct slice field;
+
+	do {
+		ptrdiff_t lf = slice_find(slice_from(*rest, end), '\n');
+		end = lf >= 0 ? end + (size_t)lf + 1 : rest->n;
+	} while (end < rest->n && (rest->p[end] == ' ' || rest->p[end] == '\t') &&
+		 slice_trim(slice_head(slice_from(*rest, end), 80)).n > 0);
+	field = slice_head(*rest, end);
+	*rest = slice_from(*rest, end);
+	return field;
+}
+
+void dsn_read(struct arena *a, struct slice text, struct dsn *out)
+{
+	struct reader r = { .arena = a, .out = out, .last = &out->recipients };
+
+	*out = (struct dsn){ .count = 0 };
+	while (text.n > 0) {
+		struct slice raw = take_field(&text);
+		if (is_space(raw.p[0]) && slice_trim(raw).n == 0) {
+			/* A group that names nobody yet goes on: some write blank lines anywhere. */
+			if (r.at && (r.at->final.n > 0 || r.at->original.n > 0) && r.at->action.n > 0)
+				r.at = NULL;
+		} else {
+			field_read(&r, raw);
+		}
+	}
+}
