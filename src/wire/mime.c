@@ -260,6 +260,16 @@ static size_t field_name(struct slice line)
 	return n;
 }
 
+/* What header_line() took for a fold that has lost its white space: letters, "=", no colon before. */
+static bool is_parameter(struct slice line)
+{
+	size_t n = 0;
+
+	while (n < line.n && n < 30 && (ascii_alpha(line.p[n]) || line.p[n] == '-'))
+		n++;
+	return n > 2 && n < line.n && line.p[n] == '=';
+}
+
 /* Splits the section into fields. A field holds at least its name; folds belong to it. */
 static uint32_t fields_read(struct mime *m, struct slice section)
 {
@@ -272,7 +282,7 @@ static uint32_t fields_read(struct mime *m, struct slice section)
 		for (;;) {
 			ptrdiff_t lf = slice_find(slice_from(section, end), '\n');
 			end = lf >= 0 ? end + (size_t)lf + 1 : section.n;
-			if (end >= section.n || !is_wsp(section.p[end]))
+			if (end >= section.n || (!is_wsp(section.p[end]) && !is_parameter(slice_from(section, end))))
 				break;
 		}
 		if (count == MIME_FIELDS_MAX) {
@@ -308,6 +318,7 @@ static void header_done_before(struct mime *m, struct slice line)
 	uint16_t newcomer = m->count;
 
 	m->header_n = m->line;
+	top_of(m)->part.header_broken = true;
 	header_done(m);
 	raw_flush(m);
 	m->listener_floor = newcomer - 1u;
@@ -319,6 +330,12 @@ static void header_done_before(struct mime *m, struct slice line)
 static bool is_mailbox_line(struct slice line)
 {
 	return slice_starts(line, SLICE("From ")) || slice_starts(line, SLICE(">From "));
+}
+
+/* "boundary=..." behind a field that ends in ";": a fold that has lost its white space, as old gateways make them. */
+static bool is_lost_parameter(const struct mime *m, struct slice line)
+{
+	return is_parameter(line) && m->line > 3 && m->header[m->line - 3] == ';';
 }
 
 /* A line of the header section is complete. */
@@ -346,7 +363,7 @@ static void header_line(struct mime *m)
 		m->header_n = 0;
 		return;
 	}
-	if (!(is_wsp(line.p[0]) && m->line > 0) && field_name(line) == 0) {
+	if (!(is_wsp(line.p[0]) && m->line > 0) && field_name(line) == 0 && !is_lost_parameter(m, line)) {
 		header_done_before(m, line);
 		return;
 	}
@@ -422,13 +439,20 @@ static bool is_type(const struct mime_part *p, const char *type, const char *sub
 	return strcmp(p->type, type) == 0 && strcmp(p->subtype, subtype) == 0;
 }
 
-/* FNV-1a. Not keyed: who makes boundaries collide gains twenty comparisons a line. */
-#define HASH_START 0xcbf29ce484222325u
-
-static uint64_t hash_of(uint64_t hash, struct slice s)
+/* Eight octets at a time. Not keyed: who makes boundaries collide gains twenty comparisons a line. */
+static uint64_t hash_of(struct slice s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		hash = (hash ^ (unsigned char)s.p[i]) * 0x100000001b3u;
+	uint64_t hash = s.n * 0x9e3779b97f4a7c15u, word;
+
+	while (s.n > 0) {
+		size_t n = s.n < 8 ? s.n : 8;
+		word = 0;
+		memcpy(&word, s.p, n);
+		hash = (hash ^ word) * 0xff51afd7ed558ccdu;
+		hash ^= hash >> 32;
+		s.p += n;
+		s.n -= n;
+	}
 	return hash;
 }
 
@@ -440,7 +464,7 @@ static void boundary_set(struct mime *m, struct entity *e, ptrdiff_t n)
 		return;
 	e->boundary_n = (uint16_t)n;
 	e->part.shape = MIME_MULTIPART;
-	m->hashes[e - m->stack] = hash_of(HASH_START, slice_make(e->boundary, (size_t)n));
+	m->hashes[e - m->stack] = hash_of(slice_make(e->boundary, (size_t)n));
 }
 
 /* Type, encoding and shape, from the header fields. */
@@ -594,8 +618,8 @@ static bool delimiter_match(const struct mime *m, struct slice line, struct deli
 		return false;
 	line = slice_from(line, 2);
 	n = line.n > 2 && line.p[line.n - 1] == '-' && line.p[line.n - 2] == '-' ? line.n - 2 : line.n;
-	close = hash_of(HASH_START, slice_head(line, n));
-	open = hash_of(close, slice_from(line, n));
+	open = hash_of(line);
+	close = n < line.n ? hash_of(slice_make(line.p, n)) : open;
 	for (uint16_t i = m->count; i-- > 0;) {
 		const struct entity *e = &m->stack[i];
 		if (e->boundary_n == 0 || e->closed || (m->hashes[i] != open && m->hashes[i] != close))
@@ -786,6 +810,7 @@ void mime_header(struct mime *m, const struct header *h)
 	e->part.fields = h->fields;
 	e->part.field_count = h->count;
 	e->part.header_cut = h->too_large;
+	e->part.header_broken = h->malformed;
 	entity_begin(m);
 }
 

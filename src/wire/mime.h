@@ -42,6 +42,7 @@ struct mime_part {
 	uint16_t messages;	/* how many enclosed messages it is within, itself counted: 0 for our own */
 	bool is_message;	/* the message or an enclosed one: `fields` is the header section of a message */
 	bool header_cut;	/* its header section went beyond a limit; only the first fields are there */
+	bool header_broken;	/* no blank line ended it, but a line that is no field; the body begins with that */
 	bool cut;		/* from part_end on: it did not end where it should (no delimiter, no blank line) */
 	bool no_body;		/* from part_end on: nothing came behind its header section */
 	enum mime_shape shape;
