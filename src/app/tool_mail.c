@@ -27,6 +27,7 @@ struct mail_file {
 	uint8_t head_n;
 	bool at_start, last_cr;
 	bool in_from;		/* in a "From " line */
+	bool skipping;		/* in a blank line before the message */
 	char out[BLOCK * 2 + 16];
 	size_t out_n;
 };
@@ -99,6 +100,19 @@ static bool is_blank(struct slice line)
 /* A part of a line, the first one with at least five octets or the line end. */
 static void line_part(struct mail_file *f, struct slice part, bool first)
 {
+	/* Blank lines before a message are not of it. */
+	if (first && f->messages == 0 && slice_trim(part).n == 0) {
+		f->skipping = part.n == 0 || part.p[part.n - 1] != '\n';
+		return;
+	}
+	if (f->skipping) {
+		ptrdiff_t lf = slice_find(part, '\n');
+		f->skipping = lf < 0;
+		if (slice_trim(part).n == 0)
+			return;
+		f->skipping = false;
+		first = true;
+	}
 	if (first)
 		line_begin(f, part);
 	if (f->in_from) {

@@ -22,6 +22,7 @@ enum role {
 	ROLE_STATUS, ROLE_DISPOSITION, ROLE_FEEDBACK,
 	ROLE_HEADERS,		/* text/rfc822-headers and the like */
 	ROLE_SNIFF,		/* an attachment that may be the original after all */
+	ROLE_BROKEN,		/* the rest of the original's header section, broken by a line that lost its fold */
 	ROLE_MESSAGE,		/* encloses the returned message */
 	ROLE_COUNT,
 };
@@ -40,10 +41,14 @@ struct notice_reader {
 	struct kept kept[ROLE_COUNT];
 	uint8_t roles[MIME_DEPTH_MAX + 1];	/* of the open entities, by depth */
 	bool report;			/* multipart/report */
+	bool status_alone;		/* the message is a delivery-status and nothing else */
 	struct slice report_type;
+	bool header_broken;		/* it ended in a line that is no field */
 	bool tls_report, dmarc_report;	/* an attachment of the kind */
 	struct slice original;		/* the header section of the first enclosed message */
 	bool original_cut, original_body;
+	bool enclosed;			/* some message is enclosed, be it empty */
+	uint32_t broken;		/* number of the enclosed message if its header section is; 0: it is not */
 	uint32_t watched;		/* number of the part whose message is watched; 0: none yet */
 	bool watching_body;
 	struct notice *out;
@@ -137,6 +142,7 @@ static void top_begin(struct notice_reader *r, const struct mime_part *p)
 	struct slice v;
 
 	r->report = is_type(p, "multipart", "report");
+	r->status_alone = role_of(p) == ROLE_STATUS;
 	if (r->report && f && mime_parameter(r->arena, f->value, SLICE("report-type"), &v))
 		r->report_type = slice_lower(r->arena, slice_head(v, 60));
 }
@@ -148,6 +154,7 @@ static void original_begin(struct notice_reader *r, const struct mime_part *p)
 		return;
 	r->original = slice_copy(r->arena, slice_head(p->header, NOTICE_ORIGINAL_MAX));
 	r->original_cut = p->header_cut;
+	r->broken = p->header_broken ? p->number : 0;
 	if (r->watch && r->watched == p->parent) {
 		if (r->watch->header)
 			r->watch->header(r->watch->arg, r->original);
@@ -173,6 +180,7 @@ static enum mime_want on_begin(void *arg, struct mime_part *p)
 
 	if (p->number == 1)
 		top_begin(r, p);
+	r->enclosed |= p->shape == MIME_MESSAGE;
 	original_begin(r, p);
 	if (p->messages == 0) {
 		if (p->shape == MIME_MULTIPART)
@@ -189,6 +197,8 @@ static enum mime_want on_begin(void *arg, struct mime_part *p)
 			role = r->kept[role].seen && r->kept[role].text.n > 0 && role != ROLE_SNIFF ? ROLE_NONE : role;
 		r->kept[role].seen = true;
 	}
+	if (r->broken && r->broken == p->number)
+		role = ROLE_BROKEN;
 	r->roles[p->depth] = (uint8_t)role;
 	return want_of(r, p, role);
 }
@@ -268,6 +278,7 @@ struct notice_reader *notice_begin(struct arena *a, const struct path *reverse_p
 void notice_header(struct notice_reader *r, const struct header *h)
 {
 	notice_head_read(r->arena, h, r->reverse_path, &r->head);
+	r->header_broken = h->malformed;
 	mime_header(r->mime, h);
 }
 
@@ -333,8 +344,15 @@ static void recipients_of_dsn(struct notice_reader *r, const struct dsn *d)
 	for (const struct dsn_recipient *g = d->recipients; g; g = g->next) {
 		struct notice_recipient n = { .address = g->final.n > 0 ? g->final : g->original, .original = g->original,
 			.action = g->action, .status = g->status, .diagnostic = g->diagnostic };
+		if (n.status.n == 0)
+			n.status = notice_status_in(n.diagnostic);
 		notice_recipient_add(r->arena, r->out, &n);
 	}
+}
+
+static bool is_action(struct slice action, const char *name)
+{
+	return slice_eq(action, slice_of(name));
 }
 
 /* RFC 3464 section 2.3.3: failed, delayed, delivered, relayed, expanded. The worst decides. */
@@ -344,12 +362,14 @@ static enum notice_kind kind_of_actions(const struct dsn *d, const struct said *
 
 	for (const struct dsn_recipient *g = d->recipients; g; g = g->next) {
 		char class = g->status.n > 0 ? g->status.p[0] : 0;
-		if (slice_starts(g->action, SLICE("fail")) || (g->action.n == 0 && class == '5'))
-			failed = true;
-		else if (slice_starts(g->action, SLICE("delay")) || (g->action.n == 0 && class == '4'))
+		bool known = is_action(g->action, "delivered") || is_action(g->action, "relayed") ||
+			is_action(g->action, "expanded") || is_action(g->action, "deliverable");
+		if (is_action(g->action, "delayed") || (g->action.n == 0 && class == '4'))
 			delayed = true;
-		else if (g->action.n > 0 || class == '2')
+		else if (known || (g->action.n == 0 && class == '2'))
 			delivered = true;
+		else if (g->action.n > 0 || class == '5')
+			failed = true;		/* and what is no action at all: "error", "expired" */
 	}
 	if (failed)
 		return NOTICE_DSN;
@@ -406,8 +426,14 @@ static bool judge_report(struct notice_reader *r, struct verdict *v, const struc
 			r->out->original.message_id = d.original_message_id;
 		return true;
 	}
-	if (!r->kept[ROLE_STATUS].seen || !(r->report || is_machine(&r->head) || r->head.subject_says.bits & SAYS_FAILED))
+	if (!r->kept[ROLE_STATUS].seen || !(r->report || r->status_alone || is_machine(&r->head) ||
+	    r->head.subject_says.bits & SAYS_FAILED))
 		return false;
+	if (t->says.bits & SAYS_CHALLENGE && !(t->says.bits & SAYS_FAILED)) {
+		v->kind = NOTICE_CHALLENGE;
+		why_quoted(v, "text", t->says.first);
+		return true;
+	}
 	dsn_read(r->arena, status, &d);
 	if (d.fields == 0 && status.n > 0 && !r->report)
 		return false;
@@ -443,7 +469,8 @@ static void failed_header(struct notice_reader *r)
 	struct slice rest = r->head.failed_recipients;
 
 	while (rest.n > 0) {
-		struct notice_recipient n = { .address = dsn_address(r->arena, slice_split(&rest, ',')) };
+		struct slice one = mime_words(r->arena, slice_trim(slice_split(&rest, ',')));
+		struct notice_recipient n = { .address = dsn_address(r->arena, one) };
 		notice_recipient_add(r->arena, r->out, &n);
 	}
 }
@@ -467,13 +494,12 @@ static struct slice address_in(struct arena *a, struct slice value)
 
 static void recipients_in_text(struct notice_reader *r, const struct notice_text *t)
 {
-	struct slice others[] = {
+	struct notice_text_context context = { .author = address_in(r->arena, r->head.from), .others = {
 		address_in(r->arena, r->head.from), address_in(r->arena, r->head.to),
 		address_in(r->arena, r->out->original.from), r->out->original.return_path,
-	};
+	} };
 
-	if (r->out->recipient_count == 0)
-		notice_text_recipients(r->arena, t, others, 4, r->out);
+	notice_text_recipients(r->arena, t, &context, r->out);
 }
 
 /* What the original was sent to: the last resort. */
@@ -492,77 +518,129 @@ static void actions_fill(struct notice_reader *r, const char *action)
 			n->action = slice_of(action);
 }
 
+#define OUTCOMES (SAYS_FAILED | SAYS_DELAYED | SAYS_DELIVERED)
+#define AT_ONCE 160u	/* octets: a notice says what it is about in its first sentence */
+
+/* What speaks for a bounce in free form, and against it. */
+struct weight {
+	bool subject, text, fault, named;
+	int points;
+};
+
+static struct weight weigh(const struct notice_reader *r, const struct notice_text *t)
+{
+	const struct notice_head *h = &r->head;
+	bool mailer = h->null_sender || h->daemon, returned = r->out->original.form != NOTICE_FORM_NONE;
+	bool prefix = h->reply_prefix || h->forward_prefix;
+	struct weight w = { .fault = (t->says.bits | h->subject_says.bits) & SAYS_FAULT };
+
+	w.subject = h->subject_says.bits & (mailer ? OUTCOMES | SAYS_FAULT : OUTCOMES) && !h->forward_prefix;
+	w.named = mailer && t->named;
+	w.text = t->says.bits & OUTCOMES;
+	/* A sentence late in a text that nothing announced may be anybody's. */
+	if (w.text && !w.subject && t->says.at > AT_ONCE && !returned)
+		w.text = false;
+	w.points += mailer ? 2 : 0;
+	w.points += w.subject ? prefix ? 1 : 2 : 0;
+	w.points += w.text ? 2 : 0;
+	w.points += w.fault ? 1 : 0;
+	w.points += h->auto_submitted >= AUTO_GENERATED ? 1 : 0;
+	w.points += h->failed_recipients.n > 0 ? 3 : 0;
+	w.points += r->report ? 2 : 0;
+	w.points += (returned || r->enclosed) && is_machine(h) ? 1 : 0;
+	w.points += w.named && !w.text ? 2 : 0;
+	w.points -= h->list ? mailer ? 1 : 3 : 0;	/* owners of lists get the bounces of their members */
+	w.points -= prefix ? 1 : 0;
+	return w;
+}
+
+static enum notice_kind kind_of_words(const struct notice_head *h, const struct said *says)
+{
+	if (h->subject_says.bits & SAYS_DELAYED || (says->bits & SAYS_DELAYED && h->failed_recipients.n == 0))
+		return NOTICE_DELAY;
+	return says->bits & SAYS_DELIVERED && !(says->bits & SAYS_FAILED) ? NOTICE_SUCCESS : NOTICE_BOUNCE;
+}
+
 static bool judge_bounce(struct notice_reader *r, struct verdict *v, const struct notice_text *t)
 {
 	const struct notice_head *h = &r->head;
-	unsigned subject = h->subject_says.bits, text = t->says.bits;
-	bool failed_subject = subject & (SAYS_FAILED | SAYS_DELAYED | SAYS_DELIVERED);
-	bool failed_text = text & (SAYS_FAILED | SAYS_DELAYED | SAYS_DELIVERED);
-	bool original = r->out->original.form != NOTICE_FORM_NONE, fields;
-	int points = 0;
+	struct weight w = weigh(r, t);
+	bool fields;
 
-	points += h->null_sender || h->daemon ? 2 : 0;
-	points += failed_subject && !h->reply_prefix && !h->forward_prefix ? 2 : 0;
-	points += failed_text ? 2 : 0;
-	points += text & SAYS_FAULT ? 1 : 0;
-	points += h->auto_submitted >= AUTO_GENERATED ? 1 : 0;
-	points += h->failed_recipients.n > 0 ? 3 : 0;
-	points += r->report ? 2 : 0;
-	points += original && is_machine(h) ? 1 : 0;
-	points -= h->list ? 3 : 0;
-	points -= h->reply_prefix || h->forward_prefix ? 1 : 0;
-	if (points < 4)
+	if (w.points < 4 || (h->subject_says.bits & SAYS_NOTICE && !w.subject))
 		return false;
 	fields = fields_in_text(r, t);
-	if (!failed_subject && !failed_text && h->failed_recipients.n == 0 && !r->report && !fields)
+	if (!w.subject && !w.text && !w.fault && !w.named && h->failed_recipients.n == 0 && !r->report && !fields)
 		return false;
 	failed_header(r);
-	recipients_in_text(r, t);
+	if (!fields)
+		recipients_in_text(r, t);
 	recipients_of_original(r);
-	v->kind = NOTICE_BOUNCE;
-	if (((text & SAYS_DELAYED) || (subject & SAYS_DELAYED)) && !(text & SAYS_FAILED && !(subject & SAYS_DELAYED)))
-		v->kind = NOTICE_DELAY;
-	else if ((text & SAYS_DELIVERED) && !(text & SAYS_FAILED))
-		v->kind = NOTICE_SUCCESS;
+	v->kind = kind_of_words(h, &t->says);
 	actions_fill(r, v->kind == NOTICE_DELAY ? "delayed" : v->kind == NOTICE_SUCCESS ? "delivered" : "failed");
 	why_machine(v, h);
-	if (failed_subject)
+	if (w.subject)
 		why_quoted(v, "subject", h->subject);
-	if (failed_text)
+	if (w.text)
 		why_quoted(v, "text", t->says.first);
+	else if (w.fault && !w.subject)
+		why(v, "the text names a fault of delivery");
+	else if (w.named && !w.subject)
+		why(v, "the text has the form of a bounce");
 	if (h->failed_recipients.n > 0)
 		why(v, "X-Failed-Recipients");
 	why_recipients(r, v, fields ? "delivery-status in the text" : "text");
 	return true;
 }
 
-static bool judge_reply(struct notice_reader *r, struct verdict *v, const struct notice_text *t)
+/* ---- answers that are no bounces ---- */
+
+static enum notice_kind kind_of_answer(struct notice_reader *r, const struct notice_text *t)
 {
 	const struct notice_head *h = &r->head;
-	unsigned says = h->subject_says.bits | t->says.bits;
-	bool machine = is_machine(h);
+	unsigned subject = h->subject_says.bits, says = subject | t->says.bits;
+	bool machine = is_machine(h), enclosed = r->out->original.form == NOTICE_FORM_FULL;
+	bool prefix = h->reply_prefix || h->forward_prefix;
 
-	if (h->list)
-		return false;
-	if (says & SAYS_READ && (machine || h->subject_says.bits & SAYS_READ))
-		v->kind = NOTICE_MDN;
-	else if (says & SAYS_CHALLENGE && machine)
-		v->kind = NOTICE_CHALLENGE;
-	else if (says & SAYS_VIRUS && machine && !(h->responder))
-		v->kind = NOTICE_VIRUS_NOTICE;
-	else if (says & SAYS_COMPLAINT && machine)
-		v->kind = NOTICE_COMPLAINT;
-	else if (says & SAYS_NOTICE && machine)
-		v->kind = NOTICE_NOTICE;
-	else if (h->responder || h->auto_submitted == AUTO_REPLIED)
-		v->kind = NOTICE_AUTO_REPLY;
-	else if (h->subject_says.bits & SAYS_AUTO_REPLY && (machine || h->answers || h->bulk))
-		v->kind = NOTICE_AUTO_REPLY;
-	else if (h->auto_submitted == AUTO_GENERATED && (h->answers || h->null_sender))
-		v->kind = NOTICE_AUTO_REPLY;
-	else
+	/* What an auto-responder sends to a list comes back through the list. */
+	if (h->list && !(h->auto_submitted >= AUTO_GENERATED && subject & SAYS_AUTO_REPLY))
+		return NOTICE_MESSAGE;
+	if (t->json)
+		return says & SAYS_COMPLAINT ? NOTICE_FEEDBACK_REPORT : NOTICE_NOTICE;
+	if (says & SAYS_READ && (machine || subject & SAYS_READ))
+		return NOTICE_MDN;
+	if (says & SAYS_CHALLENGE && machine)
+		return NOTICE_CHALLENGE;
+	if (says & SAYS_NOTICE && machine)
+		return NOTICE_NOTICE;
+	if (says & SAYS_VIRUS && machine && !h->responder)
+		return NOTICE_VIRUS_NOTICE;
+	if (says & SAYS_COMPLAINT && machine)
+		return enclosed ? NOTICE_FEEDBACK_REPORT : NOTICE_COMPLAINT;
+	if (h->responder || h->auto_submitted == AUTO_REPLIED)
+		return NOTICE_AUTO_REPLY;
+	if (subject & SAYS_AUTO_REPLY && (machine || h->answers || h->bulk))
+		return NOTICE_AUTO_REPLY;
+	if (h->auto_submitted == AUTO_GENERATED && (h->answers || h->null_sender))
+		return NOTICE_AUTO_REPLY;
+	if (subject & SAYS_AUTO_REPLY && t->says.bits & SAYS_AUTO_REPLY && t->says.at < AT_ONCE && !prefix &&
+	    h->subject.n < 60) {
+		r->out->guess = true;
+		return NOTICE_AUTO_REPLY;
+	}
+	return NOTICE_MESSAGE;
+}
+
+static bool judge_answer(struct notice_reader *r, struct verdict *v, const struct notice_text *t)
+{
+	const struct notice_head *h = &r->head;
+
+	v->kind = kind_of_answer(r, t);
+	if (v->kind == NOTICE_MESSAGE)
 		return false;
 	why_machine(v, h);
+	if (h->auto_submitted == AUTO_GENERATED && h->answers)
+		why(v, "In-Reply-To");
 	if (h->subject_says.first.n > 0)
 		why_quoted(v, "subject", h->subject);
 	if (t->says.first.n > 0)
@@ -572,11 +650,29 @@ static bool judge_reply(struct notice_reader *r, struct verdict *v, const struct
 
 /* ---- the end ---- */
 
+/* A header section whose lines need not be in order. */
+static struct slice header_lenient(struct notice_reader *r, struct slice text)
+{
+	struct notice_text lines = { .count = 0 };
+
+	notice_text_read(r->arena, text, &lines);
+	lines.header_line = 0;
+	while (lines.header_line < lines.count && slice_trim(lines.lines[lines.header_line]).n == 0)
+		lines.header_line++;
+	return notice_original_quoted(r->arena, &lines);
+}
+
 static void original_settle(struct notice_reader *r, const struct notice_text *t)
 {
 	struct notice_original *o = &r->out->original;
 	struct slice headers = str_slice(&r->kept[ROLE_HEADERS].text), sniffed = str_slice(&r->kept[ROLE_SNIFF].text);
 
+	if (r->broken && r->kept[ROLE_BROKEN].text.n > 0) {
+		struct str all = STR_IN(r->arena);
+		str_add(&all, r->original);
+		str_add(&all, str_slice(&r->kept[ROLE_BROKEN].text));
+		r->original = header_lenient(r, str_slice(&all));
+	}
 	if (r->original.n > 0) {
 		notice_original_read(r->arena, r->original, o);
 		o->form = r->original_body ? NOTICE_FORM_FULL : NOTICE_FORM_HEADERS;
@@ -586,12 +682,7 @@ static void original_settle(struct notice_reader *r, const struct notice_text *t
 	if (headers.n == 0 && sniffed.n > 0)
 		headers = sniffed;
 	if (headers.n > 0) {
-		struct notice_text lines = { .count = 0 };
-		notice_text_read(r->arena, headers, &lines);
-		lines.header_line = 0;
-		while (lines.header_line < lines.count && slice_trim(lines.lines[lines.header_line]).n == 0)
-			lines.header_line++;
-		notice_original_read(r->arena, notice_original_quoted(r->arena, &lines), o);
+		notice_original_read(r->arena, header_lenient(r, headers), o);
 		o->form = headers.p == sniffed.p ? NOTICE_FORM_FULL : NOTICE_FORM_HEADERS;
 		return;
 	}
@@ -610,6 +701,8 @@ static void text_settle(struct notice_reader *r, struct notice_text *t)
 		text = notice_text_of_html(r->arena, str_slice(&r->kept[ROLE_HTML].text));
 	if (slice_trim(text).n < 20 && r->kept[ROLE_OUTSIDE].text.n > 0)
 		text = str_slice(&r->kept[ROLE_OUTSIDE].text);
+	if (r->header_broken)
+		text = notice_text_behind_fields(r->arena, text);
 	notice_text_read(r->arena, text, t);
 }
 
@@ -626,13 +719,14 @@ const struct notice *notice_finish(struct notice_reader *r)
 		if (notice_is_bounce(v.kind) && n->recipient_count == 0) {
 			failed_header(r);
 			recipients_in_text(r, &t);
+			actions_fill(r, v.kind == NOTICE_DELAY ? "delayed" : "failed");
 		}
 		if (n->original.message_id.n == 0)
 			notice_original_mentioned(r->arena, &t, &n->original);
 	} else if (judge_bounce(r, &v, &t)) {
 		if (n->original.message_id.n == 0)
 			notice_original_mentioned(r->arena, &t, &n->original);
-	} else if (!judge_reply(r, &v, &t)) {
+	} else if (!judge_answer(r, &v, &t)) {
 		n->original = (struct notice_original){ .form = NOTICE_FORM_NONE };
 		n->recipients = NULL;
 		n->recipient_count = 0;

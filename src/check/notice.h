@@ -88,6 +88,7 @@ struct notice {
 	struct slice in_reply_to, references;	/* of the notice itself, unfolded; for the proof by ledger */
 	bool null_sender;
 	bool automatic;			/* Auto-Submitted says auto-replied or auto-generated */
+	bool guess;			/* nothing but the wording says so: enough for a mark, not for more */
 };
 
 /* Whoever wants the returned message itself while it passes (the first one that is attached, not those inside it):

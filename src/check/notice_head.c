@@ -12,7 +12,7 @@
 static bool is_daemon_local(struct slice local)
 {
 	static const char *const names[] = { "mailer-daemon", "mailerdaemon", "mail-daemon", "maildaemon", "postmaster",
-		"mailer", "mdaemon", "mail_daemon", "mailerdeamon", "mailer_daemon", "mailerror", "maildeliverysystem",
+		"mailer", "mdaemon", "mail_daemon", "post_master", "mailerdeamon", "mailer_daemon", "mailerror", "maildeliverysystem",
 		"mailsystem", "mail-system", "smtp_mail_service", "smtpd", "mmdf", "emsl", "pmdf", "autoreply",
 		"auto-reply", "administrator", "mailadmin", "mailmaster", "inetgw1", "bounces", "bounce", "bounced_mail",
 		"uucp", "nondeliverable", "abuse-report", "virus-alert", "antivirus", "virusalert", "mailscanner",
@@ -102,6 +102,8 @@ static const char *mark_of(struct arena *a, const struct header *h)
 			if (!slice_eq_nocase(f->name, slice_of(marks[k].name)))
 				continue;
 			value = field_unfolded(a, f);
+			if (value.n == 0 || slice_eq_nocase(value, SLICE("no")))
+				continue;
 			if (marks[k].in ? slice_search_nocase(value, want) >= 0 : slice_starts_nocase(value, want))
 				return marks[k].name;
 		}

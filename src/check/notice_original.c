@@ -3,11 +3,11 @@
  *
  * A header section that is attached is read as it is. One that is quoted in the text is found by its own looks: lines that begin
  * with the names of fields that messages have. Gateways wrap such lines, so a line that is neither field nor fold is
- * passed over as long as fields follow soon.
+ * taken for a fold that has lost its white space, as long as fields follow soon.
  */
 #include "check/notice_part.h"
 
-#define ODD_LINES_MAX 6u	/* between fields of a quoted header section */
+#define ODD_LINES_MAX 12u	/* between fields of a quoted header section */
 #define QUOTED_LINES_MAX 400u
 
 /* Fields that tell a header section from prose. */
@@ -99,7 +99,7 @@ static bool is_field(struct slice line)
 	return true;
 }
 
-/* Lines up to a blank one; those that are neither field nor fold are left out. */
+/* Lines up to a blank one. */
 struct slice notice_original_quoted(struct arena *a, const struct notice_text *t)
 {
 	struct str out = STR_IN(a);
@@ -111,15 +111,13 @@ struct slice notice_original_quoted(struct arena *a, const struct notice_text *t
 			line.n--;
 		if (slice_trim(line).n == 0)
 			break;
-		if (is_field(line) || (is_wsp(line.p[0]) && out.n > 0)) {
-			odd = 0;
-		} else {
-			if (++odd > ODD_LINES_MAX)
-				break;
-			continue;
-		}
-		if (out.n + line.n + 2 > NOTICE_ORIGINAL_MAX)
+		odd = is_field(line) || (is_wsp(line.p[0]) && out.n > 0) ? 0 : odd + 1;
+		if (odd > ODD_LINES_MAX || out.n + line.n + 3 > NOTICE_ORIGINAL_MAX)
 			break;
+		if (odd > 0 && out.n == 0)
+			continue;
+		if (odd > 0)
+			str_addc(&out, ' ');
 		str_add(&out, line);
 		str_puts(&out, "\r\n");
 	}

@@ -77,17 +77,29 @@ struct notice_text {
 	struct slice folded;	/* the notice's own words */
 	struct said says;
 	uint32_t header_line;	/* where quoted header fields begin; count: none */
+	bool named;		/* "<bob@example.net>:" stands at the start of a line, as qmail and Postfix write it */
+	bool json;		/* it is JSON that a mail service writes about a delivery */
 };
 
 #define NOTICE_LINES_MAX 4000u
 
 void notice_text_read(struct arena *a, struct slice text, struct notice_text *out);
+/* Text without the run of header fields at its beginning: what a header section with a broken line leaves there. */
+struct slice notice_text_behind_fields(struct arena *a, struct slice text);
 /* HTML as text: tags away, line breaks kept, the common entities. */
 struct slice notice_text_of_html(struct arena *a, struct slice html);
-/* The recipients that the text names, in their order. Addresses that the notice itself uses for something else
- * (sender of the original, addressee and author of the notice) stand in `others`. */
-void notice_text_recipients(struct arena *a, const struct notice_text *t, const struct slice *others,
-	size_t other_count, struct notice *out);
+/* Addresses that the notice has for something else. */
+struct notice_text_context {
+	struct slice author;		/* of the notice: its domain is that of local parts that stand alone */
+	struct slice others[4];		/* author and addressee of the notice, sender of the original */
+};
+
+/* The recipients that the text names, in their order. With recipients there already (from X-Failed-Recipients), only
+ * what is said about them is added. */
+void notice_text_recipients(struct arena *a, const struct notice_text *t, const struct notice_text_context *context,
+	struct notice *out);
+/* The first enhanced status code (RFC 3463) in running text; empty if none. */
+struct slice notice_status_in(struct slice s);
 /* An address that begins at s: its length, 0: none. */
 size_t notice_address_at(struct slice s);
 void notice_recipient_add(struct arena *a, struct notice *out, const struct notice_recipient *r);

@@ -9,6 +9,7 @@
 #include "check/notice_part.h"
 
 #define DIAGNOSTIC_MAX 500u
+#define NOWHERE UINT32_MAX
 #define BLOCK_LINES 14u		/* behind an address: what is said of it */
 
 /* ---- addresses in text ---- */
@@ -27,6 +28,8 @@ size_t notice_address_at(struct slice s)
 {
 	size_t n = 0, at, dots = 0;
 
+	if (s.n > 0 && s.p[0] == '\'')	/* a quotation mark rather than a local part */
+		return 0;
 	if (s.n > 0 && s.p[0] == '"') {
 		for (n = 1; n < s.n && n < 66 && s.p[n] != '"'; n++)
 			;
@@ -35,6 +38,8 @@ size_t notice_address_at(struct slice s)
 		while (n < s.n && n <= 300 && is_local_char(s.p[n]))
 			n++;
 	}
+	if (n > 5 && slice_starts_nocase(s, SLICE("smtp=")))	/* X.400: dda:SMTP=bob@example.net */
+		return 0;
 	if (n == 0 || n >= s.n || s.p[n] != '@')
 		return 0;
 	at = n++;
@@ -73,7 +78,7 @@ void notice_recipient_add(struct arena *a, struct notice *out, const struct noti
 /* ---- what is said of it ---- */
 
 /* RFC 3463 in running text: not a part of a number with more dots. */
-static struct slice status_in(struct slice s)
+struct slice notice_status_in(struct slice s)
 {
 	for (size_t i = 0; i + 5 <= s.n; i++) {
 		struct slice status;
@@ -95,17 +100,16 @@ static struct slice status_in(struct slice s)
 struct search {
 	struct arena *arena;
 	const struct notice_text *t;
-	const struct slice *others;
-	size_t other_count;
+	const struct notice_text_context *context;
 	struct notice *out;
-	uint32_t *at_line;	/* for each recipient kept, where it was found */
-	uint32_t first;		/* recipients before this search */
+	uint32_t *at_line;	/* for each recipient, where it was found, or NOWHERE */
+	bool given;		/* the recipients are known; only their places are looked for */
 };
 
 static bool is_other(const struct search *s, struct slice address)
 {
-	for (size_t i = 0; i < s->other_count; i++)
-		if (slice_eq_nocase(s->others[i], address))
+	for (size_t i = 0; i < 4; i++)
+		if (slice_eq_nocase(s->context->others[i], address))
 			return true;
 	return false;
 }
@@ -128,21 +132,30 @@ static struct slice expanded_from(const struct search *s, uint32_t line)
 	return SLICE_NULL;
 }
 
-static bool found(struct search *s, struct slice address, uint32_t line)
+/* Keeps it; one that is known already (X-Failed-Recipients) gets its line. */
+static void keep(struct search *s, struct slice address, uint32_t line)
 {
-	struct notice_recipient r = { .address = address };
+	struct notice_recipient r = { .address = address }, *known = s->out->recipients;
 	struct slice expanded = expanded_from(s, line);
 	uint32_t before = s->out->recipient_count;
 
-	if (is_other(s, address))
-		return false;
-	if (expanded.n > 0) {
+	if (expanded.n > 0)
 		r.address = expanded;
-		r.original = SLICE_NULL;
-	}
+	for (uint32_t i = 0; known; i++, known = known->next)
+		if (slice_eq_nocase(known->address, r.address) && s->at_line[i] == NOWHERE)
+			s->at_line[i] = line;
+	if (s->given)
+		return;
 	notice_recipient_add(s->arena, s->out, &r);
 	if (s->out->recipient_count > before)
 		s->at_line[before] = line;
+}
+
+static bool found(struct search *s, struct slice address, uint32_t line)
+{
+	if (is_other(s, address))
+		return false;
+	keep(s, address, line);
 	return true;
 }
 
@@ -186,34 +199,64 @@ static void at_line_start(struct search *s)
 		if (rest.n > 1 && rest.p[0] == ' ' && ascii_alpha(rest.p[1]) && i > 0 &&
 		    slice_trim(s->t->lines[i - 1]).n > 50 && is_contact(s->arena, s->t, i - 1))
 			continue;
-		found(s, slice_head(line, n), i);
+		/* "<bob@example.net>:" and an address with nothing behind it are meant, whoever it is. */
+		if (rest.n == 0 || (rest.n > 1 && rest.p[0] == '>' && rest.p[1] == ':') || slice_eq(rest, SLICE(">")))
+			keep(s, slice_head(line, n), i);
+		else if (!(rest.p[0] == '>' && rest.n > 2 && rest.p[1] == ' ' && is_contact(s->arena, s->t, i)))
+			found(s, slice_head(line, n), i);
 	}
 }
 
-/* Behind a label. */
-static void at_label(struct search *s)
+/* "To:" with "Subject:" behind it is what the original said (Exchange). */
+static bool is_quoted_to(const struct notice_text *t, uint32_t i)
 {
-	static const char *const labels[] = { "rcpt to:", "recipient:", "recipients:", "failed recipient:", "delivery failed:",
-		"address:", "to:", "recipient address:", "the recipient was:", "final-recipient:", "original-recipient:",
-		"user:", "email address:", "e-mail address:", "intended recipient:", "sent to:", "empf\xc3\xa4nger:",
-		"destinataire:", "destinatario:", "for:", NULL };
+	if (!slice_starts_nocase(slice_trim(t->lines[i]), SLICE("To:")))
+		return false;
+	for (uint32_t k = i + 1; k < t->end && k <= i + 3; k++)
+		if (slice_starts_nocase(slice_trim(t->lines[k]), SLICE("Subject:")))
+			return true;
+	return false;
+}
 
+/* Behind a label. */
+static void at_label(struct search *s, const char *const *labels)
+{
 	for (uint32_t i = 0; i < s->t->end; i++) {
 		struct slice line = phrases_fold(s->arena, s->t->lines[i], 400);
-		for (size_t k = 0; labels[k]; k++) {
-			ptrdiff_t at = slice_search(line, slice_of(labels[k]));
+		for (size_t k = 0; labels[k] && !is_quoted_to(s->t, i); k++) {
+			ptrdiff_t at = slice_search(line, slice_of(labels[k])), semicolon;
 			struct slice rest;
 			size_t n;
 			if (at < 0)
 				continue;
 			rest = slice_from(line, (size_t)at + strlen(labels[k]));
-			ptrdiff_t semicolon = slice_find(slice_head(rest, 12), ';');
+			semicolon = slice_find(slice_head(rest, 12), ';');
 			if (semicolon >= 0)
 				rest = slice_from(rest, (size_t)semicolon + 1);
 			rest = without_bullet(rest);
 			n = notice_address_at(rest);
 			if (n > 0 && found(s, slice_head(rest, n), i))
 				break;
+		}
+	}
+}
+
+/* A local part alone, on lines of their own behind "... to the following recipients ...:" (AOL). */
+static void at_local_part(struct search *s)
+{
+	ptrdiff_t at = slice_find(s->context->author, '@');
+	bool announced = false;
+
+	for (uint32_t i = 0; at > 0 && i < s->t->end; i++) {
+		struct slice rest = s->t->lines[i], line = slice_trim(rest), word = slice_word(&rest);
+		if (announced && line.n > 0 && line.n < 65 && word.n == line.n && slice_find(word, '@') < 0 &&
+		    (s->t->lines[i].p[0] == ' ' || s->t->lines[i].p[0] == '\t')) {
+			struct str address = STR_IN(s->arena);
+			str_add(&address, word);
+			str_add(&address, slice_from(s->context->author, (size_t)at));
+			keep(s, str_slice(&address), i);
+		} else if (line.n > 0) {
+			announced = line.p[line.n - 1] == ':' && slice_search_nocase(s->t->folded, SLICE("recipient")) >= 0;
 		}
 	}
 }
@@ -242,7 +285,7 @@ static void in_sentence(struct search *s, bool contacts)
 {
 	for (uint32_t i = 0; i < s->t->end; i++) {
 		struct slice line = s->t->lines[i];
-		if (slice_find(line, '@') < 0 || (!contacts && is_contact(s->arena, s->t, i)))
+		if (slice_find(line, '@') < 0 || is_quoted_to(s->t, i) || (!contacts && is_contact(s->arena, s->t, i)))
 			continue;
 		for (size_t k = 0; k < line.n && k < 1000; k++) {
 			bool begins = k == 0 || !is_local_char(line.p[k - 1]) || line.p[k - 1] == '=' ||
@@ -258,6 +301,31 @@ static void in_sentence(struct search *s, bool contacts)
 
 /* ---- all ---- */
 
+static struct slice lines_between(const struct notice_text *t, uint32_t from, uint32_t to)
+{
+	return slice_make(t->lines[from].p, (size_t)(t->lines[to - 1].p + t->lines[to - 1].n - t->lines[from].p));
+}
+
+/* One line, white space runs as one space. */
+static struct slice one_line(struct arena *a, struct slice text)
+{
+	struct str out = STR_IN(a);
+	struct slice word;
+
+	text = slice_head(text, DIAGNOSTIC_MAX * 2);
+	while (text.n > 0 && out.n < DIAGNOSTIC_MAX) {
+		size_t n = 0;
+		while (n < text.n && !memchr(" \t\r\n", text.p[n], 4))
+			n++;
+		word = slice_head(text, n);
+		text = slice_from(text, n + 1);
+		if (word.n > 0 && out.n > 0)
+			str_addc(&out, ' ');
+		str_add(&out, word);
+	}
+	return str_slice(&out);
+}
+
 /* Status and diagnostic of each, from the lines up to the next one. */
 static void describe(struct search *s)
 {
@@ -265,42 +333,49 @@ static void describe(struct search *s)
 
 	for (uint32_t k = 0; r; k++, r = r->next) {
 		uint32_t from = s->at_line[k], to = s->t->end;
-		struct slice block;
-		if (k < s->first)
+		if (from == NOWHERE)
 			continue;
-		for (uint32_t other = s->first; other < s->out->recipient_count; other++)
+		for (uint32_t other = 0; other < s->out->recipient_count; other++)
 			if (s->at_line[other] > from && s->at_line[other] < to)
 				to = s->at_line[other];
 		if (to > from + BLOCK_LINES)
 			to = from + BLOCK_LINES;
 		if (to <= from)
 			to = from + 1;
-		block = slice_make(s->t->lines[from].p, (size_t)(s->t->lines[to - 1].p + s->t->lines[to - 1].n -
-			s->t->lines[from].p));
-		r->status = status_in(block);
-		r->diagnostic = phrases_fold(s->arena, block, DIAGNOSTIC_MAX);
+		if (r->status.n == 0)
+			r->status = notice_status_in(lines_between(s->t, from, to));
+		if (r->diagnostic.n == 0)
+			r->diagnostic = one_line(s->arena, lines_between(s->t, from, to));
 	}
 	/* One recipient, and the status stands elsewhere. */
 	r = s->out->recipients;
 	if (r && !r->next && r->status.n == 0 && s->t->end > 0)
-		r->status = status_in(slice_make(s->t->lines[0].p, (size_t)(s->t->lines[s->t->end - 1].p +
-			s->t->lines[s->t->end - 1].n - s->t->lines[0].p)));
+		r->status = notice_status_in(lines_between(s->t, 0, s->t->end));
 }
 
-void notice_text_recipients(struct arena *a, const struct notice_text *t, const struct slice *others,
-	size_t other_count, struct notice *out)
+void notice_text_recipients(struct arena *a, const struct notice_text *t, const struct notice_text_context *context,
+	struct notice *out)
 {
-	struct search s = { .arena = a, .t = t, .others = others, .other_count = other_count, .out = out,
-		.at_line = arena_array(a, uint32_t, NOTICE_RECIPIENTS_MAX), .first = out->recipient_count };
+	static const char *const transcript[] = { "rcpt to:", NULL };
+	static const char *const labels[] = { "recipient:", "recipients:", "delivery failed:", "address:", "to:",
+		"the recipient was:", "user:", "empf\xc3\xa4nger:", "destinataire:", "destinatario:", "for:", NULL };
+	struct search s = { .arena = a, .t = t, .context = context, .out = out, .given = out->recipient_count > 0,
+		.at_line = arena_array(a, uint32_t, NOTICE_RECIPIENTS_MAX) };
 
+	for (size_t i = 0; i < NOTICE_RECIPIENTS_MAX; i++)
+		s.at_line[i] = NOWHERE;
 	at_line_start(&s);
-	if (out->recipient_count == s.first)
-		at_label(&s);
-	if (out->recipient_count == s.first)
+	if (out->recipient_count == 0) {
+		at_label(&s, transcript);
 		in_reply(&s);
-	if (out->recipient_count == s.first)
+	}
+	if (out->recipient_count == 0)
+		at_label(&s, labels);
+	if (out->recipient_count == 0)
+		at_local_part(&s);
+	if (out->recipient_count == 0)
 		in_sentence(&s, false);
-	if (out->recipient_count == s.first)
+	if (out->recipient_count == 0)
 		in_sentence(&s, true);
 	describe(&s);
 }

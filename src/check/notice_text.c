@@ -93,30 +93,56 @@ static uint32_t header_after(const struct notice_text *t, uint32_t i)
 	return t->count;
 }
 
+/* A line "<address>:" and what was the matter. */
+static bool is_named(struct slice line)
+{
+	size_t n = line.n > 0 && line.p[0] == '<' ? notice_address_at(slice_from(line, 1)) : 0;
+
+	return n > 0 && slice_starts(slice_from(line, n + 1), SLICE(">:"));
+}
+
 static void end_find(struct arena *a, struct notice_text *t)
 {
+	uint32_t announced = t->count;
+
 	t->end = t->header_line = t->count;
-	for (uint32_t i = 0; i < t->count; i++) {
+	for (uint32_t i = 0; i < t->count && t->header_line == t->count; i++) {
 		struct slice line = t->lines[i];
 		if (line.n < 4)
 			continue;
 		if (header_at(t, i, false)) {
-			t->end = t->header_line = i;
+			t->end = announced < i ? announced : i;
+			t->header_line = i;
 			return;
 		}
+		if (is_named(line))		/* the notice still speaks */
+			announced = t->count;
 		if (line.n <= 120 && phrases_marker(phrases_fold(a, line, 120))) {
 			uint32_t header = header_after(t, i);
-			if (header < t->count || (is_decorated(line) && i > 3)) {
+			if (header < t->count)
 				t->end = i;
-				t->header_line = header;
-				break;
-			}
+			else if (is_decorated(line) && i > 3 && announced == t->count)
+				announced = i;
+			t->header_line = header;
 		}
 	}
-	/* Announced, but other things stand between: the first run of fields there. */
-	for (uint32_t i = t->end; t->header_line == t->count && i < t->count; i++)
-		if (header_at(t, i, false))
-			t->header_line = i;
+	/* Announced, and then other things than a header section. */
+	if (t->end == t->count)
+		t->end = announced;
+}
+
+struct slice notice_text_behind_fields(struct arena *a, struct slice text)
+{
+	struct notice_text t = { .count = 0 };
+	unsigned fields = 0;
+
+	lines_split(a, text, &t);
+	for (uint32_t i = 0; i < t.count; i++) {
+		fields += notice_known_field(t.lines[i]) > 0;
+		if (slice_trim(t.lines[i]).n == 0)
+			return fields >= FIELD_RUN ? slice_from(text, (size_t)(t.lines[i].p - text.p)) : text;
+	}
+	return text;
 }
 
 void notice_text_read(struct arena *a, struct slice text, struct notice_text *out)
@@ -127,8 +153,13 @@ void notice_text_read(struct arena *a, struct slice text, struct notice_text *ou
 	lines_split(a, text, out);
 	end_find(a, out);
 	own = out->end < out->count ? slice_make(text.p, (size_t)(out->lines[out->end].p - text.p)) : text;
+	for (uint32_t i = 0; i < out->end && !out->named; i++)
+		out->named = is_named(out->lines[i]);
 	out->folded = phrases_fold(a, own, FOLDED_MAX);
 	out->says = phrases_in_text(out->folded, ~0u);
+	out->json = out->folded.n > 0 && out->folded.p[0] == '{' &&
+		(slice_search(slice_head(out->folded, 200), SLICE("\"notificationtype\"")) >= 0 ||
+		 slice_search(slice_head(out->folded, 200), SLICE("\"eventtype\"")) >= 0);
 }
 
 /* ---- HTML ---- */
