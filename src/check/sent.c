@@ -138,9 +138,11 @@ enum store_status sent_put(struct store *s, struct slice message_id, struct slic
 	enum store_status worst = STORE_OK, status;
 	struct sent_entry e;
 
-	status = sent_find(s, message_id, sender, &e);
+	status = message_id.n ? sent_find(s, message_id, sender, &e) : STORE_NOT_FOUND;
 	if (status == STORE_TROUBLE)
 		return status;
+	if (message_id.n == 0)
+		e = (struct sent_entry){ .when = now };
 	if (status == STORE_NOT_FOUND)
 		e.when = now;
 	for (uint32_t i = 0; i < count; i++) {
@@ -148,7 +150,7 @@ enum store_status sent_put(struct store *s, struct slice message_id, struct slic
 
 		if (put_pair(s, sender, domain_of(recipients[i]), now, life) != STORE_OK)
 			worst = STORE_TROUBLE;
-		if (is_inside(&e, hash))
+		if (message_id.n == 0 || is_inside(&e, hash))
 			continue;
 		e.recipients++;
 		if (e.inside < SENT_RECIPIENTS_INSIDE)
@@ -156,7 +158,7 @@ enum store_status sent_put(struct store *s, struct slice message_id, struct slic
 		else if (put_outside(s, message_id, sender, recipients[i], expires) != STORE_OK)
 			worst = STORE_TROUBLE;
 	}
-	return put_row(s, &e, expires) == STORE_OK ? worst : STORE_TROUBLE;
+	return message_id.n == 0 || put_row(s, &e, expires) == STORE_OK ? worst : STORE_TROUBLE;
 }
 
 enum store_status sent_has_recipient(struct store *s, const struct sent_entry *e, struct slice message_id,

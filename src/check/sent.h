@@ -23,7 +23,8 @@ struct sent_entry {
 	uint64_t hashes[SENT_RECIPIENTS_INSIDE];
 };
 
-/* A transaction of a message leaves. What earlier transactions of it have put there stays. life: seconds. */
+/* A transaction of a message leaves. What earlier transactions of it have put there stays. life: seconds. Without a
+ * Message-ID only whom the sender has written to is remembered. */
 enum store_status sent_put(struct store *s, struct slice message_id, struct slice sender, const struct slice *recipients,
 	uint32_t count, time_t now, uint32_t life);
 enum store_status sent_find(struct store *s, struct slice message_id, struct slice sender, struct sent_entry *out);

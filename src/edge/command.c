@@ -8,6 +8,7 @@
  * where the record knows whom they kept from whom.
  */
 #include "edge/transaction.h"
+#include "policy/stage_sent.h"
 
 #include "base/log.h"
 
@@ -351,13 +352,32 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 	return tx->session->listener->outbound ? NULL : d;
 }
 
+/* A notice answers one message for one address (RFC 3464 section 2.1, RFC 5321 section 4.5.5); what it proves is judged for one. */
+static bool is_several_notices(const struct transaction *tx)
+{
+	const struct envelope *e = &tx->envelope;
+
+	return path_is_null(&e->reverse_path) && !tx->session->listener->outbound &&
+		e->client->class == CLIENT_STRANGER && tx->config->check_mode[CHECK_BOUNCE] != MODE_OFF;
+}
+
+/* Who the backend hears as the sender of a transaction with this recipient. */
+static struct slice reverse_path_for(const struct transaction *tx, const struct recipient *r)
+{
+	return tx->session->listener->outbound ?
+		sent_reverse_path(tx->config, tx->session->listener, &tx->envelope, r) : tx->envelope.reverse_for_backend;
+}
+
 /* One backend and one policy class a transaction: others come back in their own. */
-static bool same_class(const struct transaction *tx, const struct domain_conf *d, const struct recipient *r)
+static bool same_class(const struct transaction *tx, const struct domain_conf *d, const struct recipient *r,
+	struct slice reverse_path)
 {
 	const struct recipient *first = tx->envelope.recipients;
 
 	if (!first)
 		return true;
+	if (!slice_eq(reverse_path, tx->envelope.reverse_for_backend) || is_several_notices(tx))
+		return false;
 	if (!d || !tx->domain)
 		return d == tx->domain;
 	return d->backend == tx->domain->backend && r->exempt == first->exempt &&
@@ -506,6 +526,7 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	struct verdict v;
 	deadline until = deadline_in(tx->config->rcpt_budget);
 	const struct domain_conf *d = identify(tx, r, &refusal);
+	struct slice reverse_path;
 
 	if (refusal == REPLY_BAD_RECIPIENT)
 		return refuse(tx, r, refusal, SLICE("the domain cannot be looked up"));
@@ -513,7 +534,8 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 		return refuse(tx, r, refusal, SLICE_NULL);
 	if (is_repeated(&tx->envelope, r))
 		return say(tx->session, REPLY_RECIPIENT_OK);
-	if (!same_class(tx, d, r))
+	reverse_path = reverse_path_for(tx, r);
+	if (!same_class(tx, d, r, reverse_path))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
 	v = judge(tx, d, r);
 	if (v.reply != REPLY_NONE)
@@ -531,8 +553,10 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	if (must_come_alone(tx, r))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
 	tx->relay.backend = b;
-	if (!tx->envelope.recipients)
+	if (!tx->envelope.recipients) {
 		tx->domain = d;
+		tx->envelope.reverse_for_backend = reverse_path;
+	}
 	return ask_backend(tx, d, r, until);
 }
 

@@ -119,6 +119,7 @@ static ASYNC bool ask_recipient(struct transaction *tx, struct recipient *r, con
 	else if (give_up_on_confusion(&r->backend_reply, why))
 		return false;
 	relay->mailed = true;
+	relay->mailed_as = tx->envelope.reverse_for_backend;
 	return true;
 }
 
@@ -130,6 +131,8 @@ ASYNC bool relay_rcpt(struct transaction *tx, struct recipient *r, const char **
 		bool warm;
 
 		timer_clear(&relay->hold);
+		if (relay->mailed && !slice_eq(relay->mailed_as, tx->envelope.reverse_for_backend))
+			relay_release(tx);	/* for a recipient that was refused */
 		if (!relay->client && !take_lease(tx, attempt > 0, why, d))
 			return false;
 		warm = !relay->client->fresh;
@@ -164,7 +167,7 @@ static bool to_send(const struct recipient *r)
 /* The backend's envelope on the held lease names exactly those who are to get the message. */
 static bool lease_fits(const struct transaction *tx)
 {
-	if (!tx->relay.mailed)
+	if (!tx->relay.mailed || !slice_eq(tx->relay.mailed_as, tx->envelope.reverse_for_backend))
 		return false;
 	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next)
 		if (to_send(r) != (r->lease == tx->relay.lease))
@@ -195,6 +198,7 @@ static ASYNC bool replay_envelope(struct transaction *tx, bool fresh, const char
 	if (!read_reply(tx, &mail, why, "backend MAIL", d) || give_up_on_confusion(&mail, why))
 		return false;
 	relay->mailed = true;
+	relay->mailed_as = tx->envelope.reverse_for_backend;
 	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
 		if (!to_send(r))
 			continue;

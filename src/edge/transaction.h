@@ -17,7 +17,8 @@
 struct relay {
 	const struct backend *backend;	/* NULL until the first recipient */
 	struct smtp_client *client;	/* leased; NULL: none (not yet, or given back while the body is slow) */
-	bool mailed;			/* MAIL was accepted on this lease */
+	bool mailed;			/* MAIL was accepted on this lease ... */
+	struct slice mailed_as;		/* ... with this reverse-path */
 	bool mail_refused;		/* the last answer was to MAIL: it says nothing about a mailbox */
 	uint32_t lease;			/* counts leases: recipients remember the one they were accepted on */
 	uint32_t open_recipients;	/* accepted by the backend on this lease */

@@ -62,6 +62,7 @@ static void finish_site(struct loader *l)
 	if (c->dns.forward_count == 0)
 		c->dns.recurse = true;
 	c->help = slice_of(c->help_url);
+	c->bounces.life = (uint32_t)(c->proof_life / (86400 * NS_PER_SECOND));
 	for (size_t i = 0; i < c->domain_count; i++) {
 		struct recipient_conf *r = &c->domains[i].recipients;
 
@@ -81,6 +82,7 @@ static void read_statement(struct loader *l, const struct statement *st)
 		{ "listener", loader_read_listener }, { "resolver", loader_read_resolver }, { "clients", loader_read_clients },
 		{ "senders", loader_read_senders }, { "dnsbl", loader_read_dnsbl }, { "domain", loader_read_domain },
 		{ "check", loader_read_check }, { "store", read_store }, { "scanner", loader_read_scanner },
+		{ "keys", loader_read_keys }, { "srs-secret", loader_read_srs },
 	};
 
 	for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++)
@@ -107,6 +109,8 @@ static void set_check_defaults(struct config *c)
 	/* Knowledge, not arguments: many honest servers are badly named. */
 	c->check_mode[CHECK_RDNS] = MODE_OBSERVE;
 	c->check_mode[CHECK_HELO] = MODE_OBSERVE;
+	/* Whether all mail of a site leaves marked is its postmaster's word. */
+	c->check_mode[CHECK_BOUNCE] = MODE_OBSERVE;
 }
 
 static struct config *build(struct loader *l, const char *name, const struct statement *first)
@@ -119,6 +123,7 @@ static struct config *build(struct loader *l, const char *name, const struct sta
 	loader_defaults(l, "", c);
 	loader_defaults(l, "resolver", c);
 	loader_defaults(l, "store", c);
+	loader_defaults(l, "keys", c);
 	loader_check_defaults(l);
 	set_check_defaults(c);
 	c->listeners = arena_array(l->a, struct listener_conf, count_blocks(first, SLICE("listener")) + 1);

@@ -9,6 +9,7 @@
 #ifndef SPURN_POLICY_CONFIG_H
 #define SPURN_POLICY_CONFIG_H
 
+#include "check/bounce.h"
 #include "check/client.h"
 #include "check/dkim.h"
 #include "check/dnsbl.h"
@@ -50,14 +51,24 @@ struct listener_conf {
 	nanoseconds error_delay, error_delay_max;	/* before the reply to a refused recipient; doubles */
 	const struct backend *next_hop;		/* outbound only */
 	uint32_t content;			/* outbound: which scanners, bits of config.content */
+	bool tag;				/* outbound: senders are tagged on this way */
+	struct address_list no_tag;		/* outbound: recipients to whom a tagged sender would be a stranger */
 };
 
-/* Bounce policy of a domain: kept for the issue that uses it; parsed and checked now. */
+/* What the proofs of bounces lead to; places in the choices of option.c: accept, mark, reject. */
+struct bounce_policy {
+	uint8_t proven, plausible, unproven, refuted, null_sender;
+	bool enrolled;		/* all mail of the domain leaves through here: `unproven` may be refused */
+	bool tag;		/* its senders are tagged */
+	struct address_list never_sends;	/* addresses that send nothing: no notice can be for them */
+};
+
 struct domain_conf {
 	const char *name;		/* canonical */
 	const struct backend *backend;
 	struct recipient_conf recipients;
 	struct slice separators;	/* sub-address */
+	struct bounce_policy bounces;
 	uint8_t mode[CHECK_COUNT];	/* enum check_mode + 1; 0: as in the whole site */
 	uint32_t content;		/* which scanners, bits of config.content */
 };
@@ -93,6 +104,10 @@ struct config {
 	struct table domain_index;	/* by canonical name: config_domain() */
 	const struct backend **backends;
 	size_t backend_count;
+
+	const char *keys_dir;		/* NULL: none */
+	nanoseconds proof_life;		/* so long a proof is good, and the sent ledger remembers */
+	struct bounce_conf bounces;
 
 	size_t store_map_size;
 	size_t spool_memory;		/* octets of one message kept in memory before it goes to a file */

@@ -14,6 +14,7 @@ struct domain_draft {
 	size_t source_count;
 	int64_t shrink_guard;
 	const struct word *backend_word;
+	const struct statement *bounces;
 };
 
 /* ---- backends ---- */
@@ -106,7 +107,7 @@ static int check_of(struct slice name)
 
 bool loader_knows_check(int check)
 {
-	return check <= CHECK_DKIM || check == CHECK_CONTENT;
+	return check <= CHECK_DKIM || check == CHECK_BOUNCE || check == CHECK_CONTENT;
 }
 
 /* The block of options that a check has for itself, and where they go; NULL: none. */
@@ -116,6 +117,9 @@ static const char *own_block(struct loader *l, int check, void **base)
 	case CHECK_RECIPIENT:
 		*base = &l->recipient_times;
 		return "check recipient";
+	case CHECK_BOUNCE:
+		*base = &l->c->bounces;
+		return "check bounce";
 	case CHECK_SPF:
 		*base = &l->c->spf;
 		return "check spf";
@@ -216,6 +220,10 @@ static void read_domain_option(struct loader *l, const struct option *o, const s
 			report_error(&l->report, &st->words[1], "shrink-guard is a percentage, 0 to 100");
 	} else if (strcmp(o->name, "content") == 0) {
 		loader_read_content(l, st, &draft->conf->content);
+	} else if (strcmp(o->name, "bounces") == 0) {
+		if (draft->bounces)
+			report_error(&l->report, &st->words[0], "a second bounces block");
+		draft->bounces = st;
 	} else if (strcmp(o->name, "check") == 0) {
 		mode = read_check(l, st, &check, false);
 		if (mode >= 0)
@@ -303,6 +311,9 @@ void loader_read_domain(struct loader *l, const struct statement *block)
 		if (o)
 			read_domain_option(l, o, st, &draft);
 	}
+	loader_defaults(l, "bounces", &draft.conf->bounces);
+	if (draft.bounces)
+		loader_read_bounces(l, draft.bounces, draft.conf);
 	check_domain(l, block, &draft);
 	read_sources(l, &draft);
 	draft.conf->backend = loader_share_backend(l, &draft.backend);

@@ -47,6 +47,8 @@ static void read_listener_option(struct loader *l, const struct option *o, const
 		loader_prefixes(l, st, &listener->allow);
 	else if (strcmp(o->name, "content") == 0)
 		loader_read_content(l, st, &listener->content);
+	else if (strcmp(o->name, "no-tag-to") == 0)
+		loader_addresses(l, st, &listener->no_tag, SLICE_NULL);
 	else
 		read_next_hop(l, st, listener);
 }
@@ -75,6 +77,8 @@ static void check_listener(struct loader *l, const struct word *at, const struct
 	for (const struct content_choice *c = l->choices; c && !listener->outbound; c = c->next)
 		if (c->wanted == &listener->content)
 			report_error(&l->report, at, "content belongs to an outbound listener; a domain has its own");
+	if (!listener->outbound && (listener->no_tag.entries || listener->no_tag.file_count))
+		report_error(&l->report, at, "no-tag-to belongs to an outbound listener");
 	for (size_t i = 0; &l->c->listeners[i] != listener; i++)
 		if (strcmp(l->c->listeners[i].name, listener->name) == 0)
 			report_error(&l->report, at, "a second listener '%s': give it a name of its own, "

@@ -37,7 +37,8 @@ void loader_read_clients(struct loader *l, const struct statement *block)
 	}
 }
 
-static void add_addresses(struct loader *l, const struct statement *st, struct address_list *list)
+static void add_addresses(struct loader *l, const struct statement *st, struct address_list *list,
+	struct slice separators)
 {
 	const char *why;
 
@@ -46,8 +47,17 @@ static void add_addresses(struct loader *l, const struct statement *st, struct a
 	if (!list->entries)
 		list->entries = address_set_new(l->a);
 	for (size_t i = 1; i < st->count; i++)
-		if (!address_set_add(list->entries, st->words[i].text, SLICE_NULL, &why))
+		if (!address_set_add(list->entries, st->words[i].text, separators, &why))
 			report_error(&l->report, &st->words[i], "%.*s: %s", SLICE_ARG(st->words[i].text), why);
+}
+
+void loader_addresses(struct loader *l, const struct statement *st, struct address_list *list, struct slice separators)
+{
+	if (loader_names_file(st))
+		append_file(l, &list->files, &list->file_count,
+			loader_list_file(l, st, 2, LIST_SENDERS, separators, 0));
+	else
+		add_addresses(l, st, list, separators);
 }
 
 void loader_read_senders(struct loader *l, const struct statement *block)
@@ -61,11 +71,7 @@ void loader_read_senders(struct loader *l, const struct statement *block)
 		if (!o)
 			continue;
 		list = strcmp(o->name, "allow") == 0 ? &senders->allow : &senders->deny;
-		if (loader_names_file(st))
-			append_file(l, &list->files, &list->file_count,
-				loader_list_file(l, st, 2, LIST_SENDERS, SLICE_NULL, 0));
-		else
-			add_addresses(l, st, list);
+		loader_addresses(l, st, list, SLICE_NULL);
 	}
 }
 

@@ -42,6 +42,9 @@ struct list_file *loader_list_file(struct loader *l, const struct statement *st,
 	struct slice separators, unsigned guard);
 bool loader_names_file(const struct statement *st);
 
+/* "ADDRESS ..." or "file FILE", in the forms of LIST_SENDERS. */
+void loader_addresses(struct loader *l, const struct statement *st, struct address_list *list, struct slice separators);
+
 /* ---- readers of blocks ---- */
 
 void loader_read_clients(struct loader *l, const struct statement *block);
@@ -54,6 +57,10 @@ void loader_read_scanner(struct loader *l, const struct statement *block);
 /* "content NAMES...|none;" of a domain or a listener; *wanted is set by loader_finish_content(). */
 void loader_read_content(struct loader *l, const struct statement *st, uint32_t *wanted);
 void loader_finish_content(struct loader *l);
+void loader_read_keys(struct loader *l, const struct statement *block);
+void loader_read_srs(struct loader *l, const struct statement *st);
+/* `bounces` in a domain; its separators are known. */
+void loader_read_bounces(struct loader *l, const struct statement *block, struct domain_conf *d);
 void loader_read_check(struct loader *l, const struct statement *block);
 
 /* Defaults of what checks have besides their mode. */

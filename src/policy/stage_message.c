@@ -8,12 +8,14 @@
 
 #include "policy/stage_content.h"
 #include "policy/stage_dkim.h"
+#include "policy/stage_sent.h"
 
 /* In the order in which findings stand in the record; the last row has no begin(). */
 static const struct message_check checks[] = {
 	{ CHECK_DKIM, SIDE_INBOUND, 1, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,
 		stage_content_finish, stage_content_drop },
+	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, sent_begin, sent_header, NULL, sent_finish, NULL },
 	{ .begin = NULL },
 };
 
