@@ -6,7 +6,8 @@
  *         "receiver": "mx.example.org"}
  *   out  [{"result": ..., "explanation": ..., "mechanism": ..., "record": ..., "reason": ..., "lookups": 1, "voids": 0}, ...]
  *
- * NAME and TEXT are octets in hex. "TIMEOUT": whatever the name has no records for times out. With a seed other than 0 each answer
+ * NAME and TEXT are octets in hex. "TIMEOUT": whatever the name has no records for times out;
+ * "TROUBLE", TYPE: this type of it does. With a seed other than 0 each answer
  * comes late by chance, and its records in an order by chance. Time is fake and passes as the waits need it.
  */
 #include "check/spf.h"
@@ -110,7 +111,8 @@ static bool find(struct slice name, enum dns_type type, struct dns_answer *out, 
 
 		if (strcmp(is, dns_type_name(type)) == 0)
 			out->records[out->count++] = record_read(row, type);
-		else if (strcmp(is, "TIMEOUT") == 0)
+		else if (strcmp(is, "TIMEOUT") == 0 || (strcmp(is, "TROUBLE") == 0 &&
+			 strcmp(json_string_value(json_array_get(row, 1)), dns_type_name(type)) == 0))
 			timeout = true;
 		else if (strcmp(is, "CNAME") == 0)
 			alias = record_read(row, DNS_CNAME).text;
