@@ -271,7 +271,7 @@ static ASYNC bool open_data(struct transaction *tx, bool *go, const char **why, 
 /* Sends the message and its dot. A client that is gone before the dot ends it here. */
 static ASYNC bool send_message(struct transaction *tx, bool *sent_dot, const char **why, deadline d)
 {
-	const struct session *s = tx->session;
+	struct session *s = tx->session;
 	struct stream *to = &tx->relay.client->stream;
 	struct slice dot = SLICE(".\r\n");
 	bool whole = tx->spool.fd < 0 && tx->spool.size <= WHOLE_SEND;
@@ -297,27 +297,57 @@ static ASYNC bool send_message(struct transaction *tx, bool *sent_dot, const cha
 	return stream_drain(to, "backend dot", d) == WAIT_READY && to->state != STREAM_FAILED;
 }
 
-/* One answer for all, or under LMTP one for each recipient that RCPT had accepted (RFC 2033 section 4.2). */
+static ASYNC bool read_answer(struct transaction *tx, struct reply *said, const char **why, deadline d)
+{
+	if (!read_reply(tx, said, why, "backend final reply", d))
+		return false;
+	if (said->code / 100 != 3 && !is_confused(said))
+		return true;
+	*why = "backend answered the final dot with what is no answer to it";
+	return false;
+}
+
+/* The last reply under PRDR is about the message: a refusal is everybody's, whatever was said of each. */
+static ASYNC bool read_last_answer(struct transaction *tx, const char **why, deadline d)
+{
+	struct reply said;
+
+	if (!read_answer(tx, &said, why, d))
+		return false;
+	if (reply_is_positive(&said))
+		return true;
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		if (r->final_answered && reply_is_positive(&r->backend_reply))
+			r->backend_reply = said;
+	return true;
+}
+
+/* One answer for all, or one for each recipient that RCPT had accepted: under LMTP always (RFC 2033 section 4.2), under
+ * PRDR behind a 353 (draft-hall-prdr-00). */
 static ASYNC bool read_answers(struct transaction *tx, const char **why, deadline d)
 {
 	struct smtp_client *client = tx->relay.client;
+	bool each = client->lmtp, prdr = false;
 	struct reply said = { 0 };
 
+	if (!each) {
+		if (!read_reply(tx, &said, why, "backend final reply", d))
+			return false;
+		prdr = each = client->prdr && said.code == 353;
+		if (!each && (said.code / 100 == 3 || is_confused(&said))) {
+			*why = "backend answered the final dot with what is no answer to it";
+			return false;
+		}
+	}
 	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
 		if (!to_send(r) || (r->backend_reply.code != 0 && !reply_is_positive(&r->backend_reply)))
 			continue;
-		if (said.code == 0 || client->lmtp) {
-			if (!read_reply(tx, &said, why, "backend final reply", d))
-				return false;
-			if (said.code / 100 == 3 || is_confused(&said)) {
-				*why = "backend answered the final dot with what is no answer to it";
-				return false;
-			}
-		}
+		if (each && !read_answer(tx, &said, why, d))
+			return false;
 		r->backend_reply = said;
 		r->final_answered = true;
 	}
-	return true;
+	return !prdr || read_last_answer(tx, why, d);
 }
 
 ASYNC bool relay_message(struct transaction *tx, bool *sent_dot, const char **why, deadline d)
@@ -338,7 +368,10 @@ ASYNC bool relay_message(struct transaction *tx, bool *sent_dot, const char **wh
 		drop_lease(tx);
 		return false;
 	}
-	smtp_client_expect(relay->client, relay->client->lmtp ? relay->open_recipients : 1);
+	if (relay->client->prdr)
+		smtp_client_expect_prdr(relay->client, relay->open_recipients);
+	else
+		smtp_client_expect(relay->client, relay->client->lmtp ? relay->open_recipients : 1);
 	if (!read_answers(tx, why, d)) {
 		COUNT_IF(true, BACKEND_GONE);
 		drop_lease(tx);

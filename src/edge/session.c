@@ -151,10 +151,22 @@ bool session_client_heard(const struct session *s)
 	return s->waited && stream_unsent(&s->stream) == 0 && stream_unacknowledged(&s->stream) == 0;
 }
 
-bool session_client_gone(const struct session *s)
+/* Some (Exim) send QUIT behind the message, close their side and wait for the answers: who said QUIT has not gone for that. */
+static bool has_said_quit(struct session *s)
 {
-	return !stream_is_open(&s->stream) || s->stream.state == STREAM_FAILED ||
-		(s->stream.watch.ready & WATCH_HANGUP);
+	const struct slice quit = SLICE("QUIT\r\n");
+
+	while (stream_input(&s->stream).n < quit.n && stream_fill(&s->stream) > 0)
+		;
+	return s->stream.state != STREAM_FAILED &&
+		slice_starts_nocase(stream_input(&s->stream), quit);
+}
+
+bool session_client_gone(struct session *s)
+{
+	if (!stream_is_open(&s->stream) || s->stream.state == STREAM_FAILED)
+		return true;
+	return (s->stream.watch.ready & WATCH_HANGUP) && !has_said_quit(s);
 }
 
 /* ---- the end ---- */

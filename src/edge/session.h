@@ -151,7 +151,7 @@ void session_close(struct session *s);
  * not (RFC 2920 section 3.1 allows that, and clients send QUIT so), nor what came before our reply was acknowledged. */
 bool session_client_heard(const struct session *s);
 /* The client has gone as far as the kernel knows. */
-bool session_client_gone(const struct session *s);
+bool session_client_gone(struct session *s);
 /* The connect stage has ended, or the deadline passed. */
 ASYNC void session_join_connect(struct session *s, deadline d);
 

@@ -659,6 +659,17 @@ static void step_raw(struct slice rest)
 	client_send(unescape(&script.arena, rest));
 }
 
+/* All at once, and the end behind it: the server sees both together. */
+static void step_last(struct slice rest)
+{
+	struct slice text = unescape(&script.arena, rest);
+
+	need_client();
+	if (transmit(current, text.p, text.n) != (ssize_t)text.n || shutdown(current->fd, SHUT_WR) < 0)
+		fail("cannot send: %s", strerror(errno));
+	settle();
+}
+
 static void step_text(struct slice rest)
 {
 	(void)rest;
@@ -686,7 +697,7 @@ static const struct {
 	void (*run)(struct slice rest);
 } steps[] = {
 	{ "config", step_config }, { "dns", step_dns }, { "backend", step_backend }, { "connect", step_connect },
-	{ "use", step_use }, { "C:", step_say }, { "S:", step_expect }, { "raw", step_raw }, { "text", step_text },
+	{ "use", step_use }, { "C:", step_say }, { "S:", step_expect }, { "raw", step_raw }, { "last", step_last }, { "text", step_text },
 	{ "flood", step_flood }, { "silence", step_silence }, { "closed", step_closed }, { "hangup", step_hangup },
 	{ "wait", step_wait }, { "journal", step_journal }, { "ledger", step_ledger }, { "observe", step_observe },
 	{ "file", step_file }, { "deaf", step_deaf }, { "tls", step_tls }, { "worker", step_worker },
