@@ -65,7 +65,7 @@ unsigned edge_offers(struct edge *e)
 		some |= has;
 		all &= has;
 	}
-	e->offers = OFFER_SIZE;
+	e->offers = OFFER_SIZE | OFFER_PRDR;
 	if (some & CAP_8BITMIME)
 		e->offers |= OFFER_8BITMIME;
 	if (some & CAP_SMTPUTF8)
@@ -141,6 +141,8 @@ static struct reply cmd_ehlo(struct session *s, const struct command *c)
 		str_puts(&text, "\nSMTPUTF8");
 	if (offers & OFFER_DSN)
 		str_puts(&text, "\nDSN");
+	if (offers & OFFER_PRDR)
+		str_puts(&text, "\nPRDR");
 	if (l->tls && !s->stream.tls)
 		str_puts(&text, "\nSTARTTLS");
 	str_printf(&text, "\nLIMITS MAILMAX=%u RCPTMAX=%u", l->max_transactions, l->max_recipients);
@@ -223,6 +225,7 @@ static bool envelope_from_mail(struct envelope *e, const struct mail_command *ma
 	e->has_sender = true;
 	e->eight_bit_mime = mail->eight_bit_mime;
 	e->smtputf8 = mail->smtputf8;
+	e->prdr = mail->prdr;
 	e->declared_size = mail->size;
 	e->ret = mail->ret;
 	e->envid = slice_copy(e->arena, mail->envid);

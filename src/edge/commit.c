@@ -177,26 +177,28 @@ enum commit_answer commit_begin(struct transaction *tx)
 	return delivered == tx->envelope.recipient_count ? COMMIT_ALL_HAVE_IT : COMMIT_GO;
 }
 
-/* The client will get a 250 for all: its entries go as soon as it has heard it. */
+/* The client will hear a 250 for whoever has it: these entries go as soon as it has. */
 static void expect_to_be_heard(struct transaction *tx)
 {
 	struct session *s = tx->session;
-	uint32_t n = tx->envelope.recipient_count;
+	uint32_t i = 0, n = 0;
 	struct store_key *keys;
 
 	/* Of the message before: a body that was waited for is a sign, too. */
 	if (s->unheard_count > 0 && s->waited)
 		commit_heard(s);
-	keys = realloc(s->unheard, n * sizeof(*keys));
+	keys = realloc(s->unheard, tx->envelope.recipient_count * sizeof(*keys));
 	if (!keys)
 		return;		/* they stay until they expire: harmless */
-	memcpy(keys, tx->commit_keys, n * sizeof(*keys));
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next, i++)
+		if (r->has_it || reply_is_positive(&r->backend_reply))
+			keys[n++] = tx->commit_keys[i];
 	s->unheard = keys;
 	s->unheard_count = n;
 	s->waited = false;
 }
 
-void commit_settle(struct transaction *tx)
+void commit_settle(struct transaction *tx, bool told_each)
 {
 	bool all = true;
 	uint32_t i = 0;
@@ -213,7 +215,7 @@ void commit_settle(struct transaction *tx)
 			all = false;
 		}
 	}
-	if (all)
+	if (all || told_each)
 		expect_to_be_heard(tx);
 }
 

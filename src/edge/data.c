@@ -325,24 +325,41 @@ static enum reply_name refusal_of_content(const struct reply *said)
 	return permanent ? REPLY_CONTENT_REFUSED : REPLY_CONTENT_DEFERRED;
 }
 
+/* Each recipient hears its own answer, in the order of RCPT, between a 353 and the last reply (draft-hall-prdr-00). */
+static void answer_each(struct transaction *tx, enum disposition accepted)
+{
+	session_say(tx->session, REPLY_EACH_FOLLOWS, SLICE_NULL);
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
+		bool has = r->has_it || reply_is_positive(&r->backend_reply);
+
+		r->reply = has ? reply_make(&tx->arena, REPLY_RECIPIENT_HAS, SLICE_NULL, NULL, NULL) :
+			transaction_reply(tx, refusal_of_content(&r->backend_reply), SLICE_NULL);
+		session_reply(tx->session, &r->reply);
+		commit_unhint(tx, r);
+	}
+	answer(tx, accepted, REPLY_EACH_ANSWERED, slice_of(tx->envelope.ref));
+}
+
 /* The backend has answered for every recipient: its answer is ours. */
 static void answer_outcome(struct transaction *tx, enum disposition accepted)
 {
 	struct outcome o = outcome_of(tx);
+	bool mixed = (o.positive > 0) + (o.transient > 0) + (o.permanent > 0) > 1;
 
-	commit_settle(tx);
+	commit_settle(tx, mixed && tx->envelope.prdr);
 	if (tx->envelope.recipient_count == 1)
 		commit_unhint(tx, tx->envelope.recipients);
-	if (!o.refusal) {
+	if (o.positive > 0)
 		edge_count(tx->session->edge, EDGE_OCTETS_RELAYED, (int64_t)tx->envelope.message.size);
+	if (!o.refusal) {
 		answer(tx, accepted, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
-	} else if (o.positive == 0 && o.transient == 0) {
-		answer_plain(tx, DISPOSITION_REJECT, refusal_of_content(o.refusal));
-	} else if (o.positive == 0 && o.permanent == 0) {
-		answer_plain(tx, DISPOSITION_DEFER, refusal_of_content(o.refusal));
-	} else {
+	} else if (mixed && tx->envelope.prdr) {
+		answer_each(tx, accepted);
+	} else if (mixed) {
 		hint_refusals(tx);
 		answer_plain(tx, DISPOSITION_DEFER, REPLY_MIXED_OUTCOME);
+	} else {
+		answer_plain(tx, o.permanent > 0 ? DISPOSITION_REJECT : DISPOSITION_DEFER, refusal_of_content(o.refusal));
 	}
 }
 
@@ -375,7 +392,7 @@ static ASYNC void relay_and_answer(struct transaction *tx, enum disposition acce
 		return;
 	case COMMIT_ALL_HAVE_IT:
 		edge_count(tx->session->edge, EDGE_MESSAGES_REPEATED, 1);
-		commit_settle(tx);
+		commit_settle(tx, false);
 		answer(tx, accepted, REPLY_ALREADY_HAS, slice_of(tx->envelope.ref));
 		return;
 	case COMMIT_GO:

@@ -108,8 +108,9 @@ enum commit_answer {
 };
 /* Looks every recipient up, marks has_it, writes in-doubt entries for the others. */
 enum commit_answer commit_begin(struct transaction *tx);
-/* The backend's answers are in: delivered entries for those who have it now, the others' are deleted. */
-void commit_settle(struct transaction *tx);
+/* The backend's answers are in: delivered entries for those who have it now, the others' are deleted. told_each: the client
+ * hears the answer of each recipient, so that a mixed outcome needs no memory once it was heard. */
+void commit_settle(struct transaction *tx, bool told_each);
 /* No dot was sent: the entries are deleted. */
 void commit_abort(struct transaction *tx);
 /* The dot was sent and no answer came: the entries stay in doubt. */

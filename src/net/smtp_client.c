@@ -140,6 +140,13 @@ void smtp_client_expect(struct smtp_client *c, uint32_t replies)
 	c->unread = replies;
 	c->data = DATA_NONE;
 	c->delivering = true;
+	c->answers_each = 0;
+}
+
+void smtp_client_expect_prdr(struct smtp_client *c, uint32_t recipients)
+{
+	smtp_client_expect(c, 1);
+	c->answers_each = recipients + 1;
 }
 
 /* The line after the one that was answered. */
@@ -202,7 +209,7 @@ static bool reply_fits(const struct smtp_client *c, uint16_t code)
 {
 	if (c->data == DATA_ASKED && c->unread == 1)
 		return code == 354 || code / 100 == 4 || code / 100 == 5;
-	return code / 100 == 2 || code / 100 == 4 || code / 100 == 5;
+	return code / 100 == 2 || code / 100 == 4 || code / 100 == 5 || (code == 353 && c->answers_each > 0);
 }
 
 /* The reply has been read: what it means for the step. */
@@ -213,7 +220,10 @@ static bool reply_settle(struct smtp_client *c, const struct reply *reply, const
 		return client_fail(c, why, "malformed reply: code does not fit the command");
 	}
 	c->unread--;
-	if (!reply_is_positive(reply) && reply->code != 354)
+	if (reply->code == 353)		/* reply_fits(): to the dot, under PRDR */
+		c->unread += c->answers_each;
+	c->answers_each = 0;
+	if (!reply_is_positive(reply) && reply->code / 100 != 3)
 		c->errors++;
 	else if (c->delivering)
 		c->errors = 0;
@@ -597,6 +607,7 @@ void smtp_client_queue_mail(struct smtp_client *c, const struct envelope *e, uin
 	char number[32];
 
 	c->transactions++;
+	c->prdr = false;
 	if (!command_begin(c))
 		return;
 	command_add(c, SLICE("MAIL FROM:<"));
@@ -609,6 +620,9 @@ void smtp_client_queue_mail(struct smtp_client *c, const struct envelope *e, uin
 		command_add(c, SLICE(" BODY=8BITMIME"));
 	if (e->smtputf8 && (c->capabilities & CAP_SMTPUTF8))
 		command_add(c, SLICE(" SMTPUTF8"));
+	c->prdr = (c->capabilities & CAP_PRDR) && !c->lmtp;
+	if (c->prdr)
+		command_add(c, SLICE(" PRDR"));
 	if (e->ret && (c->capabilities & CAP_DSN))
 		command_add(c, e->ret == 'F' ? SLICE(" RET=FULL") : SLICE(" RET=HDRS"));
 	if (e->envid.n > 0 && (c->capabilities & CAP_DSN)) {

@@ -67,6 +67,8 @@ struct smtp_client {
 	uint32_t transactions;		/* MAIL commands */
 	uint32_t errors;		/* refusals since a message was taken; backends slow down and hang up for them */
 	bool delivering;		/* the replies owed are to the dot */
+	bool prdr;			/* PRDR was asked for with the last MAIL */
+	uint32_t answers_each;		/* replies that follow a 353 to the dot: one a recipient, and the last one */
 	struct str held;		/* lines that wait for the reply before them (no PIPELINING) */
 	size_t held_at;
 	const char *reason;		/* why it is broken; lives as long as the connection */
@@ -92,6 +94,9 @@ void smtp_client_queue(struct smtp_client *c, const char *format, ...) __attribu
 /* The backend owes so many replies to what was sent past the queue: the message and its dot (SMTP: one; LMTP: one for
  * each recipient it accepted). To be called once all of it, the dot included, has been sent. */
 void smtp_client_expect(struct smtp_client *c, uint32_t replies);
+/* The same for an SMTP backend that may answer each recipient (draft-hall-prdr-00): one reply, and if that is a 353 one for
+ * each recipient it accepted, and a last one. */
+void smtp_client_expect_prdr(struct smtp_client *c, uint32_t recipients);
 /* Sends what is queued, waits for one reply. The reply's text and *why live in `a`. false: broken, *why (cancelled before
  * the reply began: not broken, it is still owed). After a 421 the reply is true and the client broken.
  * BUG_ON no reply owed. */

@@ -452,15 +452,15 @@ class Exim(Mta):
 
 
 class EximBackend(Exim):
-    """Exim as the site's mail server; `options` are lines for the main section."""
+    """Exim as the site's mail server; `options` are lines for the main section, `acls` further ACLs."""
 
-    def __init__(self, users=USERS, domain=DOMAIN, options=""):
+    def __init__(self, users=USERS, domain=DOMAIN, options="", acls=""):
         super().__init__()
-        self.users, self.domain, self.options = users, domain, options
+        self.users, self.domain, self.options, self.acls = users, domain, options, acls
 
     def start(self):
         conf = self.exim_conf(hostname="exim.example.org", domain=self.domain, options=self.options,
-                              acl_rcpt=EXIM_ACL_BACKEND, routers=EXIM_LOCAL)
+                              acl_rcpt=EXIM_ACL_BACKEND + self.acls, routers=EXIM_LOCAL)
         self.start_exim(conf, "".join(f"{user}: {user}\n" for user in self.users))
 
 

@@ -28,7 +28,7 @@ static struct connection {
 	unsigned host;
 	char in[65536];
 	size_t used;
-	bool data, stalled;
+	bool data, stalled, prdr;
 	unsigned recipients;
 	struct str message;
 } connections[CONNECTIONS];
@@ -206,8 +206,10 @@ static void answer_command(struct connection *c, struct slice line)
 	struct slice rest = line, verb = slice_word(&rest);
 	bool refused = false, ruled = follow_rule(c, line, &refused);
 
-	if (slice_eq_nocase(verb, SLICE("MAIL")))
+	if (slice_eq_nocase(verb, SLICE("MAIL"))) {
 		c->recipients = 0;
+		c->prdr = slice_search(line, SLICE(" PRDR")) >= 0;
+	}
 	if (slice_eq_nocase(verb, SLICE("RCPT")) && !refused)
 		c->recipients++;
 	if (slice_eq_nocase(verb, SLICE("DATA")) && !ruled) {
@@ -236,11 +238,13 @@ static void end_of_message(struct connection *c)
 	messages[message_count++ % 256] = str_slice(&c->message);
 	if (follow_rule(c, SLICE("."), &refused) && !lmtp)
 		return;
-	if (!lmtp) {
+	if (!lmtp && !c->prdr) {
 		send_reply(c, SLICE("250 2.0.0 queued"));
 		return;
 	}
-	/* LMTP: one reply a recipient; rules name them ".0", ".1" ... */
+	if (c->prdr)
+		send_reply(c, SLICE("353 one by one"));
+	/* One reply a recipient; rules name them ".0", ".1" ... */
 	for (unsigned i = 0; i < c->recipients && c->fd >= 0 && !c->stalled; i++) {
 		char name[16];
 
@@ -248,6 +252,8 @@ static void end_of_message(struct connection *c)
 		if (!follow_rule(c, slice_of(name), &refused))
 			send_reply(c, SLICE("250 2.0.0 stored"));
 	}
+	if (c->prdr && c->fd >= 0 && !c->stalled && !follow_rule(c, SLICE(".last"), &refused))
+		send_reply(c, SLICE("250 2.0.0 done"));
 }
 
 static void take_line(struct connection *c, struct slice line)

@@ -85,7 +85,7 @@ static void an_unheard_delivery_is_not_sent_again(void **state)
 	begin(&t, "<1@s>");
 	assert_int_equal(commit_begin(&t.tx), COMMIT_GO);
 	answer(&t, 250, 250);
-	commit_settle(&t.tx);
+	commit_settle(&t.tx, false);
 	assert_int_equal(session.unheard_count, 2);
 	commit_unheard(&session);
 	end(&t);
@@ -93,7 +93,7 @@ static void an_unheard_delivery_is_not_sent_again(void **state)
 	assert_int_equal(commit_begin(&t.tx), COMMIT_ALL_HAVE_IT);
 	assert_true(t.bob.has_it && t.carol.has_it && !t.tx.in_doubt);
 	/* Heard this time: forgotten. */
-	commit_settle(&t.tx);
+	commit_settle(&t.tx, false);
 	commit_heard(&session);
 	end(&t);
 	begin(&t, "<1@s>");
@@ -109,7 +109,7 @@ static void of_a_mixed_outcome_only_the_refused_is_sent_again(void **state)
 	begin(&t, "<2@s>");
 	assert_int_equal(commit_begin(&t.tx), COMMIT_GO);
 	answer(&t, 250, 452);
-	commit_settle(&t.tx);
+	commit_settle(&t.tx, false);
 	assert_int_equal(session.unheard_count, 0);
 	end(&t);
 	begin(&t, "<2@s>");
@@ -167,7 +167,7 @@ static void without_identity_there_is_no_ledger(void **state)
 	assert_int_equal(commit_begin(&t.tx), COMMIT_GO);
 	assert_null(t.tx.commit_keys);
 	answer(&t, 250, 250);
-	commit_settle(&t.tx);
+	commit_settle(&t.tx, false);
 	assert_int_equal(session.unheard_count, 0);
 	end(&t);
 }
@@ -198,7 +198,7 @@ static void without_a_store_mail_flows_and_says_so(void **state)
 	assert_non_null(t.tx.envelope.findings.first);
 	assert_false(commit_hinted(&t.tx, &t.bob));
 	answer(&t, 250, 250);
-	commit_settle(&t.tx);
+	commit_settle(&t.tx, false);
 	end(&t);
 	edge.services.store = store;
 }

@@ -576,11 +576,11 @@ static void test_parameters_only_where_offered(void **state)
 {
 	play(sends_parameters, SCRIPT(HELLO,
 		">250-hi\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250 PRDR\r\n",
-		"<MAIL FROM:<a@example.com> SIZE=12345 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=QQ314159\r\n",
+		"<MAIL FROM:<a@example.com> SIZE=12345 BODY=8BITMIME SMTPUTF8 PRDR RET=HDRS ENVID=QQ314159\r\n",
 		"<RCPT TO:<one@example.net> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;one+40example.net\r\n",
 		"<RCPT TO:<one@example.net> NOTIFY=NEVER\r\n",
 		"<RCPT TO:<one@example.net> NOTIFY=SUCCESS,FAILURE,DELAY\r\n",
-		"<MAIL FROM:<> RET=FULL\r\n", FIVE_OK, "<QUIT\r\n", "="));
+		"<MAIL FROM:<> PRDR RET=FULL\r\n", FIVE_OK, "<QUIT\r\n", "="));
 	play(sends_parameters, SCRIPT(HELLO, PIPE_EHLO, "<MAIL FROM:<a@example.com>\r\n",
 		"<RCPT TO:<one@example.net>\r\nRCPT TO:<one@example.net>\r\nRCPT TO:<one@example.net>\r\nMAIL FROM:<>\r\n",
 		FIVE_OK, "<QUIT\r\n", "="));
