@@ -109,17 +109,6 @@ static enum recipient_answer callforward_look_up(const struct recipient_conf *co
 	return answer;
 }
 
-enum recipient_answer recipient_ask_directory(const struct recipient_directory *directory, struct slice canonical,
-	struct arena *a, const char **why, deadline d)
-{
-	struct slice said;
-	bool found;
-
-	if (!socketmap_ask(directory->map, a, canonical, &found, &said, why, d))
-		return RECIPIENT_CANNOT_TELL;
-	return found ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER;
-}
-
 /* A source that speaks for itself: EXISTS ends the search, the others let the next one speak. */
 static enum recipient_answer file_look_up(const struct recipient_source *s, const struct recipient *r,
 	const char **reason, struct arena *a)
@@ -130,34 +119,13 @@ static enum recipient_answer file_look_up(const struct recipient_source *s, cons
 	return has ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER;
 }
 
-/* A harvester does not get to ask it; whom the copy knows still exists then, and when the directory is down. */
-static ASYNC enum recipient_answer directory_look_up(const struct recipient_source *s, const struct recipient *r,
-	bool harvester, const char **reason, struct arena *a, deadline d)
-{
-	const char *name = s->directory->name, *why = "the client looks like a harvester and is not to ask it";
-	enum recipient_answer answer = harvester ? RECIPIENT_CANNOT_TELL :
-		recipient_ask_directory(s->directory, r->canonical, a, &why, d);
-
-	if (answer != RECIPIENT_CANNOT_TELL) {
-		*reason = arena_printf(a, "The directory %s %s the recipient.", name,
-			answer == RECIPIENT_EXISTS ? "knows" : "does not know");
-		return answer;
-	}
-	if (s->file && list_file_contains_address(s->file, r->canonical)) {
-		*reason = arena_printf(a, "The recipient is in the copy of the directory %s, which did not answer: %s.",
-			name, why);
-		return RECIPIENT_EXISTS;
-	}
-	*reason = arena_printf(a, "The directory %s did not answer: %s.", name, why);
-	return RECIPIENT_CANNOT_TELL;
-}
-
 enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struct store *store,
 	const struct recipient *r, bool harvester, struct findings *findings, struct arena *a, deadline d)
 {
 	nanoseconds began = clock_precise();
 	const char *without = NULL;	/* why the last source said no */
 	const char *unsure = NULL;	/* why a source could not tell: it might have known him */
+	bool unconfirmed = false;	/* it says no of somebody whom it knew */
 
 	for (size_t i = 0; i < conf->source_count; i++) {
 		const struct recipient_source *s = &conf->sources[i];
@@ -167,7 +135,7 @@ enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struc
 		if (s->kind == SOURCE_CALLFORWARD)
 			return callforward_look_up(conf, store, r, harvester, findings, a, began);
 		answer = s->kind == SOURCE_FILE ? file_look_up(s, r, &reason, a) :
-			directory_look_up(s, r, harvester, &reason, a, d);
+			recipient_directory_look_up(conf, store, s, r, harvester, &unconfirmed, &reason, a, d);
 		if (answer == RECIPIENT_EXISTS) {
 			recipient_finding(findings, a, r, RESULT_EXISTS, began, reason);
 			return answer;
@@ -182,7 +150,7 @@ enum recipient_answer recipient_look_up(const struct recipient_conf *conf, struc
 		return RECIPIENT_NO_SUCH_USER;
 	}
 	/* No source: the configuration refuses that, so somebody forgot to ask it. */
-	recipient_finding(findings, a, r, RESULT_UNKNOWN, began, unsure ? unsure :
+	recipient_finding(findings, a, r, unconfirmed ? RESULT_UNCONFIRMED : RESULT_UNKNOWN, began, unsure ? unsure :
 		"No source is configured for the recipient.");
 	return RECIPIENT_CANNOT_TELL;
 }
@@ -248,7 +216,7 @@ static void record_reply(struct recipient_record *r, const struct reply *backend
 			backend->text.p ? backend->text.p : "");
 }
 
-static void learn_exists(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+void recipient_learn_exists(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
 	const struct reply *backend)
 {
 	struct recipient_record record;
@@ -300,7 +268,7 @@ static void learn_gone(const struct recipient_conf *conf, struct store *store, c
 }
 
 /* A "no". What it is worth depends on what was known. */
-static enum result learn_no(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+enum result recipient_learn_no(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
 	const struct reply *backend, const char **reason)
 {
 	struct recipient_record record = { 0 };
@@ -345,12 +313,12 @@ void recipient_learn(const struct recipient_conf *conf, struct store *store, con
 		store = NULL;
 	switch (answer) {
 	case RECIPIENT_EXISTS:
-		learn_exists(conf, store, r, backend);
+		recipient_learn_exists(conf, store, r, backend);
 		result = RESULT_EXISTS;
 		reason = "The backend knows the recipient.";
 		break;
 	case RECIPIENT_NO_SUCH_USER:
-		result = learn_no(conf, store, r, backend, &reason);
+		result = recipient_learn_no(conf, store, r, backend, &reason);
 		break;
 	case RECIPIENT_ASK:
 	case RECIPIENT_CANNOT_TELL:

@@ -32,6 +32,8 @@ struct recipient_conf {
 	size_t source_count;
 	bool callforward;		/* one of the sources is */
 	nanoseconds positive_ttl, refresh_after, negative_ttl, confirm_after;
+	nanoseconds fresh;		/* a directory's "yes" is not asked for again so soon; then in the background */
+	nanoseconds stale_for;		/* a directory that does not answer: whom it knew so lately exists; 0: nobody */
 };
 
 enum recipient_answer {

@@ -43,6 +43,22 @@ enum store_status recipient_record_get(struct store *store, struct slice canonic
 void recipient_record_put(struct store *store, struct slice canonical, const struct recipient_record *r,
 	uint32_t expires);
 
+/* ---- recipient.c ---- */
+
+/* What a source said of r, remembered under r->canonical. */
+void recipient_learn_exists(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	const struct reply *backend);
+/* A "no" and what it is worth: no-such-user, or unconfirmed. store NULL: the former. */
+enum result recipient_learn_no(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
+	const struct reply *backend, const char **reason);
+
+/* ---- recipient_directory.c ---- */
+
+/* One directory of the chain. *unconfirmed: it says no of somebody whom it knew. */
+ASYNC enum recipient_answer recipient_directory_look_up(const struct recipient_conf *conf, struct store *store,
+	const struct recipient_source *s, const struct recipient *r, bool harvester, bool *unconfirmed,
+	const char **reason, struct arena *a, deadline d);
+
 /* ---- recipient_flip.c ---- */
 
 /* The last minutes of a domain. */

@@ -70,6 +70,8 @@ static void finish_site(struct loader *l)
 		r->refresh_after = l->recipient_times.refresh_after;
 		r->negative_ttl = l->recipient_times.negative_ttl;
 		r->confirm_after = l->recipient_times.confirm_after;
+		r->fresh = l->recipient_times.fresh;
+		r->stale_for = l->recipient_times.stale_for;
 	}
 }
 
