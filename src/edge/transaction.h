@@ -74,6 +74,12 @@ void record_transaction(struct transaction *tx);
  * session was refused with, NULL: nothing. */
 void record_session(struct session *s, const char *reference, const struct reply *last);
 
+/* ---- rcpt.c ---- */
+
+struct command;
+/* The handler of RCPT. */
+ASYNC struct reply rcpt_command_run(struct session *s, const struct command *c);
+
 /* ---- trace.c ---- */
 
 /* What goes before the message: our Received field and marks, and, if fields of the message have to be removed, the rest

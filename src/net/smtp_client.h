@@ -34,6 +34,7 @@ struct backend {
 	enum backend_tls tls;
 	const char *ca_file;		/* NULL: the system's */
 	uint32_t max_connections;	/* per worker */
+	uint32_t questions;		/* of these, for questions about recipients that nothing is known of */
 	nanoseconds keep_idle;
 	bool forward_client;		/* XFORWARD or XCLIENT where offered */
 };

@@ -65,6 +65,7 @@ void loader_backend_urls(struct loader *l, const struct statement *st, struct ba
 static bool same_backend(const struct backend *a, const struct backend *b)
 {
 	return strcmp(a->name, b->name) == 0 && a->tls == b->tls && a->max_connections == b->max_connections &&
+		a->questions == b->questions &&
 		a->keep_idle == b->keep_idle && a->forward_client == b->forward_client &&
 		strcmp(a->ca_file ? a->ca_file : "", b->ca_file ? b->ca_file : "") == 0;
 }

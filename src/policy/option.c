@@ -117,6 +117,7 @@ const struct option options[] = {
 	{ "domain", "sub-address", CUSTOM, NULL, NONE, NULL, "CHARACTERS", "Characters that begin a sub-address, such as \"+\".", NO_FIELD },
 	{ "domain", "shrink-guard", OPTION_COUNT_NUMBER, NULL, 0, 100, "20", "PERCENT", "A recipient file that lost more of its entries than this is refused and said aloud; 0: no guard.", NO_FIELD },
 	{ "domain", "backend-connections", OPTION_COUNT_NUMBER, NULL, 1, 10000, "50", "N", "Connections to each host of the backend, per worker.", BACKEND(max_connections) },
+	{ "domain", "backend-questions", OPTION_COUNT_NUMBER, NULL, 1, 10000, "10", "N", "Of these connections, how many may be busy with recipients that nothing is known of yet; further ones wait their turn, and when too many wait they are told 451. So a dictionary attack does not take the backend away from mail to those who exist.", BACKEND(questions) },
 	{ "domain", "backend-keep", OPTION_DURATION, NULL, 0, 3600 * NS_PER_SECOND, "60s", "DURATION", "How long an unused connection is kept.", BACKEND(keep_idle) },
 	{ "domain", "backend-ca", OPTION_PATH, NULL, NONE, NULL, "FILE", "Certificate authorities for tls=verify; the system's if not given.", BACKEND(ca_file) },
 	{ "domain", "forward-client", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "Tell the backend who the client is (XFORWARD, XCLIENT) where it offers that.", BACKEND(forward_client) },
@@ -127,6 +128,8 @@ const struct option options[] = {
 	{ "check", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, NULL, "MODE", "off: not asked; observe: recorded as would=reject, changes nothing; enforce.", NO_FIELD },
 	{ "check recipient", "positive", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "7d", "DURATION", "How long a known address stays known.", FIELD(recipient_conf, positive_ttl) },
 	{ "check recipient", "refresh", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "1d", "DURATION", "After so long a live answer renews it.", FIELD(recipient_conf, refresh_after) },
+	{ "check recipient", "fresh", OPTION_DURATION, NULL, 0, INT64_MAX, "10m", "DURATION", "Whom a directory knew so lately it is not asked for again. After that the address is still known, and the directory is asked again in the background, with nobody waiting.", FIELD(recipient_conf, fresh) },
+	{ "check recipient", "stale-for", OPTION_DURATION, NULL, 0, INT64_MAX, "7d", "DURATION", "When a directory does not answer, whom it knew so lately still exists; 0s: nobody. The message itself needs a live backend all the same.", FIELD(recipient_conf, stale_for) },
 	{ "check recipient", "negative", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "How long a backend's \"no such user\" is remembered.", FIELD(recipient_conf, negative_ttl) },
 	{ "check recipient", "confirm", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "A known address that turns unknown is answered 450 until the no has lasted so long.", FIELD(recipient_conf, confirm_after) },
 

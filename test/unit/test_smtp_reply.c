@@ -27,7 +27,7 @@ static void test_enhanced_codes_agree_with_codes(void **state)
 		struct enhanced_code enhanced;
 		assert_in_range(def->code, 200, 599);
 		/* RFC 2034 section 4: none on the greeting, and there is no class 3. */
-		if (i == REPLY_GREETING || def->code == 354) {
+		if (i == REPLY_GREETING || def->code / 100 == 3) {
 			assert_int_equal(text.n, 0);
 			continue;
 		}
