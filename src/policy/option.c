@@ -104,7 +104,7 @@ const struct option options[] = {
 	{ "clients", "deny", CUSTOM, NULL, NONE, NULL, "PREFIX ... | file FILE", "Refused.", NO_FIELD },
 	{ "clients", "trust", CUSTOM, NULL, NONE, NULL, "PREFIX ... | file FILE", "The site's own other MX and forwarders: no greet wait, no limits per client, content refusals become marks (a refusal would make them bounce).", NO_FIELD },
 
-	{ "senders", "allow", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "Skips reputation checks. A sender address is easily forged: prefer clients.", NO_FIELD },
+	{ "senders", "allow", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "Skips reputation checks, unless SPF disowns the client (fail or softfail). A sender address is easily forged: prefer clients.", NO_FIELD },
 	{ "senders", "deny", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "Refused.", NO_FIELD },
 
 	{ "dnsbl", "answers", CUSTOM, NULL, NONE, NULL, "ADDRESS | FIRST-LAST | PREFIX ...", "Answers that are listings; 127.0.0.2-127.0.0.255 if not given. 127.255.255.0/24 and all outside 127.0.0.0/8 are errors of the list, never listings.", NO_FIELD },

@@ -197,13 +197,23 @@ static const struct rule rules[] = {
 	{ CHECK_CONTENT, RESULT_TEMPERROR, AT_END, KIND_FACT, DISPOSITION_DEFER, REPLY_SCANNER_TROUBLE, NULL },
 };
 
+/* A sender address is anybody's to write: an exception for one does not hold where its domain disowns the client. (What is
+ * only observed changes nothing.) */
+static bool is_forged(const struct weighing *w)
+{
+	const struct spf_facts *spf = &w->envelope->auth.spf;
+
+	return spf->asked && !spf->helo && (spf->result == RESULT_FAIL || spf->result == RESULT_SOFTFAIL) &&
+		config_mode(w->config, w->domain, CHECK_SPF, false) == MODE_ENFORCE;
+}
+
 static void weigh(struct weighing *w, const struct findings *list)
 {
 	for (const struct finding *f = list->first; f; f = f->next) {
 		if (f->check == CHECK_DNSBL && f->result == RESULT_LISTED)
 			w->score += f->weight;
 		if (f->check == CHECK_SENDER && f->result == RESULT_ALLOWED)
-			w->sender_allowed = true;
+			w->sender_allowed = !is_forged(w);
 	}
 }
 

@@ -146,6 +146,11 @@ static void who_is_allowed_skips_lists(void **state)
 	client.class = CLIENT_STRANGER;
 	found(CHECK_SENDER, RESULT_ALLOWED);
 	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	/* Not if it is forged. */
+	envelope.auth.spf = (struct spf_facts){ .asked = true, .result = RESULT_SOFTFAIL };
+	assert_int_equal(judge(&bob, false).reply, REPLY_CLIENT_LISTED);
+	envelope.auth.spf.result = RESULT_NEUTRAL;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
 	/* But never what is known about the recipient. */
 	found(CHECK_RECIPIENT, RESULT_NO_SUCH_USER)->recipient = &bob;
 	assert_int_equal(judge(&bob, false).reply, REPLY_NO_SUCH_USER);
