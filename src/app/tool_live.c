@@ -245,6 +245,70 @@ static ASYNC void examine_lists(struct live *l)
 	}
 }
 
+/* ---- keys that sign ---- */
+
+struct published {
+	const struct dkim_signer *signer;
+	const struct dns_answer *answer;
+	bool matches;
+	const char *error;	/* of the last record that is no key of ours */
+};
+
+static void compare_on_stack(void *arg)
+{
+	struct published *p = arg;
+
+	for (size_t i = 0; i < p->answer->count && !p->matches; i++) {
+		struct dkim_key k;
+
+		dkim_key_parse(&k, p->answer->records[i].text);
+		p->matches = dkim_signer_matches(p->signer, &k);
+		p->error = k.error ? k.error : "it is another key";
+		dkim_key_drop(&k);
+	}
+}
+
+/* As it stands in a zone file: strings of up to 255 octets (RFC 1035 section 3.3). */
+static const char *zone_text(struct arena *a, struct slice text)
+{
+	struct str out = STR_IN(a);
+
+	while (text.n > 0) {
+		str_printf(&out, "%s\"%.*s\"", out.n > 0 ? " " : "", SLICE_ARG(slice_head(text, 250)));
+		text = slice_from(text, 250);
+	}
+	return str_cstr(&out);
+}
+
+/* Others look for the public half; without it a signature is worth nothing. */
+static ASYNC void examine_signer(struct live *l, const struct dkim_signer *s)
+{
+	struct arena *a = &l->x->t->arena;
+	struct slice name = dkim_key_name(a, s->selector, s->domain), record = dkim_signer_record(a, s);
+	struct dns_answer answer;
+	struct published p = { .signer = s, .answer = &answer, .error = "there is none" };
+
+	if (name.n == 0) {
+		exam_error(l->x, "sign %.*s: selector and domain are no name that DNS can have", SLICE_ARG(s->domain));
+		return;
+	}
+	dns_ask(l->dns, a, name, DNS_TXT, &answer, deadline_in(QUESTION));
+	fiber_hoist(compare_on_stack, &p);
+	if (answer.status == DNS_TROUBLE)
+		exam_error(l->x, "sign %.*s: %.*s: %s", SLICE_ARG(s->domain), SLICE_ARG(name), answer.why);
+	else if (p.matches)
+		exam_fine(l->x, "ok  sign %.*s selector %.*s", SLICE_ARG(s->domain), SLICE_ARG(s->selector));
+	else
+		exam_error(l->x, "sign %.*s: the key in DNS is not that of %s: %s; publish %.*s. TXT %s",
+			SLICE_ARG(s->domain), s->key_file, p.error, SLICE_ARG(name), zone_text(a, record));
+}
+
+static ASYNC void examine_signers(struct live *l)
+{
+	for (size_t i = 0; i < l->x->config->signer_count; i++)
+		examine_signer(l, &l->x->config->signers[i]);
+}
+
 /* ---- scanners ---- */
 
 static ASYNC void examine_scanners(struct live *l)
@@ -273,6 +337,7 @@ void examine_live(void *arg)
 		return;		/* said already */
 	examine_name(&l);
 	examine_lists(&l);
+	examine_signers(&l);
 	examine_backends(&l);
 	examine_scanners(&l);
 }

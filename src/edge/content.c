@@ -112,6 +112,7 @@ static bool body_commit(void *body)
 	spool_drop(&b->tx->spool);
 	b->tx->spool = b->spool;
 	b->tx->header.blank_line = true;
+	b->tx->envelope.message.body_replaced = true;
 	spool_init(&b->spool, b->tx->spool.pool);
 	return true;
 }

@@ -83,7 +83,7 @@ static void read_statement(struct loader *l, const struct statement *st)
 	} readers[] = {
 		{ "listener", loader_read_listener }, { "resolver", loader_read_resolver }, { "clients", loader_read_clients },
 		{ "senders", loader_read_senders }, { "dnsbl", loader_read_dnsbl }, { "domain", loader_read_domain },
-		{ "check", loader_read_check }, { "store", read_store }, { "scanner", loader_read_scanner },
+		{ "check", loader_read_check }, { "sign", loader_read_sign }, { "store", read_store }, { "scanner", loader_read_scanner },
 		{ "keys", loader_read_keys }, { "srs-secret", loader_read_srs },
 	};
 
@@ -130,6 +130,7 @@ static struct config *build(struct loader *l, const char *name, const struct sta
 	set_check_defaults(c);
 	c->listeners = arena_array(l->a, struct listener_conf, count_blocks(first, SLICE("listener")) + 1);
 	c->domains = arena_array(l->a, struct domain_conf, count_blocks(first, SLICE("domain")) + 1);
+	c->signers = arena_array(l->a, struct dkim_signer, count_blocks(first, SLICE("sign")) + 1);
 	c->dnsbl.zones = arena_array(l->a, struct dnsbl_zone_conf, count_blocks(first, SLICE("dnsbl")) + 1);
 	c->content.scanners = arena_array(l->a, struct scanner_conf, count_blocks(first, SLICE("scanner")) + 1);
 	for (const struct statement *st = first; st; st = st->next)
@@ -188,6 +189,8 @@ void config_unref(struct config *c)
 	for (size_t i = 0; i < c->listener_count; i++)
 		if (c->listeners[i].tls)
 			tls_context_unref(c->listeners[i].tls);
+	for (size_t i = 0; i < c->signer_count; i++)
+		dkim_signer_drop(&c->signers[i]);
 	table_drop(&c->domain_index);
 	struct arena a = c->arena;
 	free(c);

@@ -12,6 +12,7 @@
 #include "check/bounce.h"
 #include "check/client.h"
 #include "check/dkim.h"
+#include "check/dkim_sign.h"
 #include "check/dnsbl.h"
 #include "check/rate.h"
 #include "check/recipient.h"
@@ -99,6 +100,8 @@ struct config {
 	struct spf_conf spf;
 	struct content_conf content;
 	struct dkim_conf dkim;
+	struct dkim_signer *signers;
+	size_t signer_count;
 	struct domain_conf *domains;
 	size_t domain_count;
 	struct table domain_index;	/* by canonical name: config_domain() */

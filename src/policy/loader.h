@@ -62,6 +62,7 @@ void loader_read_srs(struct loader *l, const struct statement *st);
 /* `bounces` in a domain; its separators are known. */
 void loader_read_bounces(struct loader *l, const struct statement *block, struct domain_conf *d);
 void loader_read_check(struct loader *l, const struct statement *block);
+void loader_read_sign(struct loader *l, const struct statement *block);
 
 /* Defaults of what checks have besides their mode. */
 void loader_check_defaults(struct loader *l);

@@ -34,6 +34,7 @@ const struct option_block option_blocks[] = {
 	{ "check spf", NULL, "What the check spf (RFC 7208) takes besides its mode: what its results lead to. A fail is spoken at RCPT only if the domain says that it never sends (\"v=spf1 -all\"); otherwise at the end of the data, where an aligned DKIM signature, a DMARC pass, a trusted forwarder or a trusted sealer overrules it. mark adds a Spurn-Mark field. Clients on allow are never refused for SPF, those on trust are not asked about, and the HELO identity, which stands in for a null reverse-path, is marked at most." },
 	{ "scanner", "NAME", "Who looks into messages before they are accepted: clamd, spamd, or a filter that speaks the milter protocol (version 6; a filter may refuse, defer, add, change and remove fields, replace the body and ask for quarantine; it may not change sender or recipients, and what it would discard is refused). All scanners of a message are asked in parallel under the one deadline. Larger than size-limit, skip-clients and skip-recipients: not asked, and recorded so." },
 	{ "check dkim", NULL, "What the check dkim (RFC 6376, RFC 8301, RFC 8463) takes besides its mode. Nobody is refused for a signature that does not verify: such a message is as good as one without it. What the signatures prove is used by other checks and stands in the records." },
+	{ "sign", "DOMAIN", "A key that signs mail of the outbound listeners (DKIM, RFC 6376) whose one author, in From, is at DOMAIN itself; other mail is never signed. Several blocks for a domain put a signature each: RSA (2048 bits) for everybody, Ed25519 besides. Header and body are signed as they leave, canonicalisation relaxed, with From, Subject and the like signed against additions. spurn check --live says whether DNS has the public half, and if not, what to publish." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
 const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
@@ -172,6 +173,9 @@ const struct option options[] = {
 
 	{ "check dkim", "max-signatures", OPTION_COUNT_NUMBER, NULL, 1, 50, "10", "N", "So many signatures of a message are looked at, from the top.", FIELD(dkim_conf, max_signatures) },
 	{ "check dkim", "partial-body", OPTION_CHOICE, "pass|policy", NONE, "pass", "RESULT", "The result of a good signature that leaves octets at the end of the body unsigned (l=), where anybody may have added them. The record says so in either case.", FIELD(dkim_conf, partial_is_policy) },
+
+	{ "sign", "selector", CUSTOM, NULL, NONE, NULL, "NAME", "The public key stands in DNS at NAME._domainkey.DOMAIN. Required.", NO_FIELD },
+	{ "sign", "key", CUSTOM, NULL, NONE, NULL, "FILE", "The private key in PEM, without a passphrase. The file may be read by its owner and its group alone, and written by its owner alone. Read again with the configuration. Required.", NO_FIELD },
 
 	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
 };

@@ -9,13 +9,16 @@
 #include "policy/stage_content.h"
 #include "policy/stage_dkim.h"
 #include "policy/stage_sent.h"
+#include "policy/stage_sign.h"
 
 /* In the order in which findings stand in the record; the last row has no begin(). */
 static const struct message_check checks[] = {
-	{ CHECK_DKIM, SIDE_INBOUND, 1, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL },
+	{ CHECK_DKIM, SIDE_INBOUND, 1, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL, false },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,
-		stage_content_finish, stage_content_drop },
-	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, sent_begin, sent_header, NULL, sent_finish, NULL },
+		stage_content_finish, stage_content_drop, false },
+	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, sent_begin, sent_header, NULL, sent_finish, NULL, false },
+	{ CHECK_DKIM, SIDE_OUTBOUND, STAGE_SIGN_WAVE, stage_sign_begin, stage_sign_header, NULL, stage_sign_finish,
+		stage_sign_drop, true },
 	{ .begin = NULL },
 };
 
@@ -39,7 +42,7 @@ static bool takes_part(const struct message_check *check, const struct message_v
 	unsigned side = view->listener->outbound ? SIDE_OUTBOUND : SIDE_INBOUND;
 
 	return (check->sides & side) &&
-		config_mode(view->config, view->domain, check->check, false) != MODE_OFF;
+		(check->always || config_mode(view->config, view->domain, check->check, false) != MODE_OFF);
 }
 
 struct message_stage *stage_message_begin(const struct message_view *view)

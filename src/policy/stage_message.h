@@ -43,6 +43,7 @@ struct message_check {
 	void (*finish)(void *state, struct findings *found, deadline until);
 	/* Whether finish() was run or not: what is not in the arena is given back, what still runs is stopped. */
 	void (*drop)(void *state);
+	bool always;			/* no judgement: in any mode */
 };
 
 /* The message begins: recipients are known. */

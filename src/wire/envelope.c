@@ -90,13 +90,3 @@ struct finding *finding_of(const struct findings *list, enum check check)
 		f = f->next;
 	return f;
 }
-
-void header_change_add(struct header_changes *list, struct arena *a, enum header_change_kind kind, uint32_t field,
-	struct slice text)
-{
-	struct header_change *c = arena_new(a, struct header_change);
-
-	*c = (struct header_change){ .kind = kind, .field = field, .text = text };
-	*(list->last ? list->last : &list->first) = c;
-	list->last = &c->next;
-}

@@ -68,6 +68,7 @@ enum check {
 	X(ACCEPT_ALL, "accept-all") \
 	X(IMPLAUSIBLE, "implausible") \
 	X(BARE_NEWLINE, "bare-newline") \
+	X(SIGNED, "signed") \
 	X(EARLY_TALK, "early-talk") \
 	X(PROVEN, "proven") \
 	X(PLAUSIBLE, "plausible") \
@@ -244,6 +245,9 @@ struct header_changes {
 	struct header_change *first, **last;	/* last == NULL: empty */
 };
 
+struct header;
+/* The header section as it will be with the changes: parsed anew in `a`, if there are any; else `h` itself. */
+const struct header *header_changed(struct arena *a, const struct header *h, const struct header_changes *changes);
 /* text must outlive the list. */
 void header_change_add(struct header_changes *list, struct arena *a, enum header_change_kind kind, uint32_t field,
 	struct slice text);
@@ -277,6 +281,7 @@ struct message_facts {
 	uint8_t body_sha256[32];
 	uint32_t received_count;
 	bool bare_newline, eight_bit, header_malformed;
+	bool body_replaced;		/* by a scanner: what was hashed as it came is not what is sent */
 };
 
 struct notice;	/* check/notice.h */
