@@ -2,15 +2,25 @@
 
 import json
 import os
+import tempfile
+import time
 
 import pytest
 
 from peers import BUILD, CLIENT_DOMAIN, DnsServer, SERVFAIL, Spurn, message, proxy_v1
-from process import run
+from process import SLOW, run
 
 SPURN = os.path.join(BUILD, "spurn")
 ALICE = "alice@example.org"
 GOOD, BAD = "192.0.2.7", "203.0.113.9"
+
+CONFIGURATION = """\
+hostname mx.spurn.test;
+state-dir /nonexistent;
+resolver {{ forward 127.0.0.1:{port}; trust-anchor ""; }}
+listener inbound {{ address 127.0.0.1:2525; }}
+domain example.org {{ backend smtp://127.0.0.1:26; recipients callforward; }}
+"""
 
 ZONE = """\
 $ORIGIN example.net.
@@ -89,6 +99,30 @@ def test_the_resolver_of_a_configuration(backend, dns):
         assert spf("-c", spurn.conf, "--ip", GOOD, "--from", "a@conf.test").startswith("pass\n")
         assert spf("-c", spurn.conf, "--ip", BAD, "--from", "a@conf.test").startswith("fail\n")
         assert spf("-c", spurn.conf, "--ip", BAD, "--from", "a@gone.test", status=75).startswith("temperror\n")
+
+
+def test_what_a_slow_resolver_costs():
+    """Six questions of 0.3 s each, of which five are known once the first is answered."""
+    with DnsServer(ttl=60) as dns, tempfile.TemporaryDirectory() as directory:
+        includes = [f"_spf{n}.slow.test" for n in range(5)]
+        dns.txt("slow.test", "v=spf1 " + " ".join(f"include:{name}" for name in includes) + " -all")
+        for name in includes:
+            dns.txt(name, "v=spf1 ip4:192.0.2.0/28 -all" if name == includes[-1] else "v=spf1 ip4:198.51.100.1 -all")
+        dns.trouble("slow.test", 0.3, subtree=True)
+        conf = os.path.join(directory, "conf")
+        with open(conf, "w", encoding="ascii") as file:
+            file.write(CONFIGURATION.format(port=dns.port))
+        began = time.monotonic()
+        assert spf("-c", conf, "--ip", GOOD, "--from", "a@slow.test").startswith("pass\n")
+        assert time.monotonic() - began < 1.4 * SLOW, "not one after the other"
+        assert set(dns.questions) == set((name, "TXT") for name in ["slow.test", *includes])
+
+
+def test_internationalised_domain(tmp_path):
+    zone = tmp_path / "zone"
+    zone.write_text('xn--bcher-kva.example. TXT "v=spf1 exists:%{o}.ok.example -all"\n'
+                    'xn--bcher-kva.example.ok.example. A 127.0.0.2\n')
+    assert spf("--zone", str(zone), "--ip", GOOD, "--from", "a@b\u00fccher.example").startswith("pass\n")
 
 
 # ---- the daemon --------------------------------------------------------------------------
