@@ -11,24 +11,26 @@
 
 #include "wire/spf_macro.h"
 
+#define SLICE_ROW(literal) { literal, sizeof(literal) - 1 }
+
 static const struct mechanism {
-	const char *name;
+	struct slice name;
 	enum spf_mechanism mechanism;
 	bool takes_domain, needs_domain, takes_lengths;
 } mechanisms[] = {
-	{ "all", SPF_ALL, false, false, false },
-	{ "include", SPF_INCLUDE, true, true, false },
-	{ "a", SPF_A, true, false, true },
-	{ "mx", SPF_MX, true, false, true },
-	{ "ptr", SPF_PTR, true, false, false },
-	{ "ip4", SPF_IP4, false, false, false },
-	{ "ip6", SPF_IP6, false, false, false },
-	{ "exists", SPF_EXISTS, true, true, false },
+	{ SLICE_ROW("all"), SPF_ALL, false, false, false },
+	{ SLICE_ROW("include"), SPF_INCLUDE, true, true, false },
+	{ SLICE_ROW("a"), SPF_A, true, false, true },
+	{ SLICE_ROW("mx"), SPF_MX, true, false, true },
+	{ SLICE_ROW("ptr"), SPF_PTR, true, false, false },
+	{ SLICE_ROW("ip4"), SPF_IP4, false, false, false },
+	{ SLICE_ROW("ip6"), SPF_IP6, false, false, false },
+	{ SLICE_ROW("exists"), SPF_EXISTS, true, true, false },
 };
 
 const char *spf_mechanism_name(enum spf_mechanism m)
 {
-	return mechanisms[m].name;
+	return mechanisms[m].name.p;
 }
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -129,7 +131,7 @@ static bool argument_parse(struct spf_term *term, const struct mechanism *m, str
 static bool directive_parse(struct spf_term *term, struct slice name, struct slice argument, const char **why)
 {
 	for (size_t i = 0; i < sizeof(mechanisms) / sizeof(*mechanisms); i++) {
-		if (!slice_eq_nocase(name, slice_of(mechanisms[i].name)))
+		if (!slice_eq_nocase(name, mechanisms[i].name))
 			continue;
 		term->mechanism = (uint8_t)mechanisms[i].mechanism;
 		return argument_parse(term, &mechanisms[i], argument, why);
