@@ -135,6 +135,8 @@ ASYNC bool clamd_finish(struct clamd *c, struct arena *a, struct clamd_answer *o
 	struct slice text;
 	bool ok;
 
+	stream_fill(&c->stream);
+	c->answered = c->answered || stream_input(&c->stream).n > 0;
 	if (!c->answered && !send_chunk(c, SLICE_NULL, why, d))
 		return false;
 	if (!read_answer(c, &text, why, d))

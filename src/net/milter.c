@@ -377,6 +377,7 @@ static enum heard take_response(struct dialogue *d, const struct milter_response
 	case MILTER_SAYS_CONTINUE:
 		if (end)
 			settle(d, r, MILTER_ACCEPTS, NULL);
+		d->m->at_end = end;
 		return HEARD_END;
 	case MILTER_SAYS_ACCEPT:
 		settle(d, r, MILTER_ACCEPTS, NULL);
@@ -687,6 +688,7 @@ ASYNC bool milter_ask(struct milter *m, const struct milter_question *q, struct 
 	const char *ignored;
 
 	d.last = &d.answer.changes;
+	m->at_end = false;
 	d.answer.recipients = arena_zero(a, q->envelope->recipient_count + 1);
 	if (!converse(&d)) {
 		milter_close(m);
@@ -708,7 +710,7 @@ ASYNC bool milter_ask(struct milter *m, const struct milter_question *q, struct 
 
 bool milter_is_reusable(struct milter *m)
 {
-	if (!stream_is_open(&m->stream) || m->options.version < 6 || m->messages >= REUSE_MOST)
+	if (!stream_is_open(&m->stream) || m->options.version < 6 || !m->at_end || m->messages >= REUSE_MOST)
 		return false;
 	return stream_fill(&m->stream) == 0 && stream_input(&m->stream).n == 0 && m->stream.state == STREAM_OPEN;
 }

@@ -10,7 +10,8 @@
  * all the same has failed. "Discard" is a refusal: nothing is taken and thrown away. Changes count only when the
  * filter's last word has come: from one that dies before, nothing is kept.
  *
- * Connections are kept and used again (QUIT_NC) where the filter speaks version 6.
+ * Connections are kept and used again (QUIT_NC) where the filter speaks version 6 and its last word was CONTINUE: after any
+ * other, libmilter takes itself to be behind HELO, where it passes over QUIT_NC in silence.
  */
 #ifndef SPURN_NET_MILTER_H
 #define SPURN_NET_MILTER_H
@@ -28,6 +29,7 @@ struct milter {
 	struct ring link;		/* the owner's: idle connections */
 	nanoseconds opened, idle_since;
 	uint32_t messages;
+	bool at_end;			/* the last message ended with CONTINUE */
 };
 
 /* What stands for the MTA itself. */

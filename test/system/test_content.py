@@ -1,0 +1,493 @@
+"""Scanners look inside before we say yes; their trouble is never a 5xx, and with on-error defer never a yes."""
+
+import base64
+import os
+import struct
+import time
+import zipfile
+import io
+
+import pytest
+
+from peers import CLIENT_DOMAIN, FakeBackend, Missing, Spurn, never_within, wait_until
+from scanners import (Clamd, EICAR, Filter, GTUBE, Liar, OpenDkim, Rspamd, Spamd, milter, packet, read_exactly,
+                      take_stream, until_closed)
+
+SENDER = f"sender@{CLIENT_DOMAIN}"
+ALICE, BOB = "alice@example.org", "bob@example.org"
+
+HEADER = ("From: Sender <sender@client.example.net>\r\nTo: Alice <alice@example.org>\r\n"
+          "Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{id}@client.example.net>\r\n")
+_ids = iter(range(10 ** 9))
+
+
+def mail(body="Hello.\r\n", subject="A letter", fields=""):
+    """The octets of a message of its own."""
+    head = HEADER.format(id=f"{os.getpid()}.{next(_ids)}") + f"Subject: {subject}\r\n{fields}"
+    if body and not body.endswith("\r\n"):
+        body += "\r\n"
+    return (head + "\r\n" + body).encode()
+
+
+def deliver(spurn, octets, recipients=(ALICE,), sender=SENDER, helo="client.example.net"):
+    """Sends a message; returns the reply to its end."""
+    with spurn.dialogue(timeout=60) as c:
+        c.greet(helo)
+        c.command(f"MAIL FROM:<{sender}>", 250)
+        for recipient in recipients:
+            c.command(f"RCPT TO:<{recipient}>", 250)
+        c.command("DATA", 354)
+        c.send(octets.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        reply = c.reply()
+        c.quit()
+    return reply
+
+
+def started(peer):
+    """A peer for the whole module; skipped where its program is missing."""
+    try:
+        return peer()
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def clamd():
+    with started(Clamd) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def spamd():
+    with started(Spamd) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def rspamd():
+    with started(Rspamd) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def opendkim():
+    with started(OpenDkim) as peer:
+        yield peer
+
+
+@pytest.fixture
+def filter_peer():
+    with started(Filter) as peer:
+        yield peer
+
+
+def guarded(backend, dns, *scanners, **keywords):
+    """Spurn with these scanner blocks."""
+    top = keywords.pop("top", "") + "\n".join(scanners)
+    return Spurn(backend.url, dns=dns, top=top, **keywords)
+
+
+def scanner(kind, address, more="", name=None):
+    return f"scanner {name or kind} {{ {kind} {address}; {more} }}"
+
+
+def findings(record, name=None):
+    return [f for f in record["findings"] if f["check"] == "content" and (name is None or f["reason"].startswith(name))]
+
+
+# ---- clamd -------------------------------------------------------------------------------
+
+
+def test_a_virus_is_refused_and_names_itself(backend, dns, clamd):
+    with guarded(backend, dns, scanner("clamd", clamd.address)) as spurn:
+        good = deliver(spurn, mail())
+        assert good.code == 250, good
+        reply = deliver(spurn, mail(EICAR + "\r\n"))
+        assert (reply.code, reply.enhanced) == (554, "5.7.1") and "Eicar-Signature" in reply.text, reply
+        [finding] = findings(spurn.record(reply.ref))
+        assert finding["result"] == "virus" and finding["evidence"].startswith("Eicar-Signature") and finding["cost_us"] > 0
+        assert len(backend.wait_for(1)) == 1
+
+
+def test_a_virus_in_an_encoded_attachment(backend, dns, clamd):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("invoice.com", EICAR)
+    encoded = base64.encodebytes(archive.getvalue()).decode().replace("\n", "\r\n")
+    message = mail("--b\r\nContent-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+                   f"{encoded}--b--\r\n", fields="MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n")
+    with guarded(backend, dns, scanner("clamd", clamd.address)) as spurn:
+        assert deliver(spurn, message).code == 554
+
+
+def long_body(megabytes, line=b"spurn " * 12 + b"\r\n"):
+    return line * (megabytes * 1024 * 1024 // len(line))
+
+
+def test_a_long_message_is_scanned_while_it_arrives(backend, dns, clamd):
+    with guarded(backend, dns, scanner("clamd", clamd.address)) as spurn:
+        head = mail("")
+        assert deliver(spurn, head + long_body(10)).code == 250
+        reply = deliver(spurn, head + long_body(10) + b"spurn test phrase of malice\r\n")
+        assert reply.code == 554 and "Spurn.Phrase" in reply.text
+
+
+def test_nobody_is_exempt_from_viruses(backend, dns, clamd):
+    with guarded(backend, dns, scanner("clamd", clamd.address)) as spurn:
+        assert deliver(spurn, mail(EICAR), recipients=("postmaster@example.org",)).code == 554
+
+
+def test_our_own_other_mx_gets_a_mark(backend, dns, clamd):
+    with guarded(backend, dns, scanner("clamd", clamd.address), top="clients { trust 127.0.0.0/8; }\n") as spurn:
+        reply = deliver(spurn, mail(EICAR))
+        assert reply.code == 250, reply
+        [arrived] = backend.wait_for(1)
+        assert b"Spurn-Mark: content=virus" in arrived.octets
+
+
+# ---- spamd -------------------------------------------------------------------------------
+
+
+def test_spam_by_its_score(backend, dns, spamd):
+    with guarded(backend, dns, scanner("spamd", spamd.address)) as spurn:
+        assert deliver(spurn, mail("See you tomorrow at the meeting.\r\n")).code == 250
+        reply = deliver(spurn, mail(GTUBE + "\r\n"))
+        assert (reply.code, reply.enhanced) == (550, "5.7.1"), reply
+        [finding] = findings(spurn.record(reply.ref))
+        assert finding["result"] == "spam" and "GTUBE" in finding["evidence"]
+        assert deliver(spurn, mail(subject="somewhat dubious")).code == 250
+        marked = backend.wait_for(2)[1]
+        assert b"Spurn-Mark: content=suspect" in marked.octets
+        assert deliver(spurn, mail(GTUBE), recipients=("postmaster@example.org",)).code == 250
+        assert deliver(spurn, mail(GTUBE), recipients=("abuse@example.org",)).code == 250
+
+
+# ---- rspamd, OpenDKIM --------------------------------------------------------------------
+
+
+def test_rspamd_as_a_milter(backend, dns, rspamd):
+    with guarded(backend, dns, scanner("milter", rspamd.address)) as spurn:
+        for _ in range(3):
+            assert deliver(spurn, mail()).code == 250
+        reply = deliver(spurn, mail(GTUBE + "\r\n"))
+        assert reply.code == 550, reply
+        [finding] = findings(spurn.record(reply.ref))
+        assert finding["result"] == "refused" and "gtube" in finding["evidence"].lower()
+
+
+def test_opendkim_signs_on_top(backend, dns, opendkim):
+    with guarded(backend, dns, scanner("milter", opendkim.address)) as spurn:
+        for count in (1, 2):
+            assert deliver(spurn, mail()).code == 250
+            octets = backend.wait_for(count)[-1].octets
+            assert octets.index(b"DKIM-Signature: ") < octets.index(b"From: Sender")
+        [finding] = findings(spurn.transactions()[-1])
+        assert finding["result"] == "pass" and "adds DKIM-Signature" in finding["evidence"]
+
+
+# ---- a filter on libmilter: every stage, every change --------------------------------------
+
+
+@pytest.fixture
+def filtered(backend, dns, filter_peer):
+    with guarded(backend, dns, scanner("milter", filter_peer.address)) as spurn:
+        yield spurn
+
+
+def test_every_stage_is_told(filtered, filter_peer, backend):
+    assert deliver(filtered, mail("One.\r\n..Two.\r\n", fields="X-Long: first\r\n\tsecond\r\n"), (ALICE, BOB)).code == 250
+    seen = filter_peer.seen()
+    kinds = [line.split()[0] for line in seen]
+    assert [k for k in kinds if k not in ("macros", "header", "rcpt")] == ["connect", "helo", "mail", "data", "eoh", "eom"]
+    assert "connect localhost 2 127.0.0.1" in seen[0]
+    assert "macros j=mx.spurn.test {daemon_name}=inbound {client_addr}=127.0.0.1" in seen
+    assert "helo client.example.net" in seen
+    assert any(line.startswith(f"mail <{SENDER}> SIZE=") for line in seen)
+    assert f"rcpt <{ALICE}> {{rcpt_addr}}={ALICE}" in seen and f"rcpt <{BOB}> {{rcpt_addr}}={BOB}" in seen
+    assert "header X-Long:'first\\n\\tsecond'" in seen
+    assert not any("Received" in line for line in seen), "our own trace field is not shown"
+    [record] = filtered.wait_records(1)
+    assert f"macros i={record['ref']}" in seen
+
+
+def test_a_connection_serves_many_messages(filtered, filter_peer, backend):
+    for _ in range(5):
+        assert deliver(filtered, mail()).code == 250
+    seen = [line.split()[0] for line in filter_peer.seen()]
+    assert seen.count("connect") == 5 and seen.count("eom") == 5
+    import json
+    status = json.loads(filtered.tool("status", "--json").stdout)
+    [one] = status["scanners"]
+    assert one["asked"] == 5 and one["idle"] == 1 and one["failures"] == 0
+
+
+def test_header_changes(filtered, backend):
+    fields = ("X-Old: one\r\nX-Old: two\r\nDKIM-Signature: v=1; stands for a signature\r\n"
+              "X-Do: add X-Added=yes|folded\r\nX-Do: change Subject=1=Changed\r\nX-Do: change X-Old=2=\r\n"
+              "X-Do: insert 0=X-Top=top\r\n")
+    assert deliver(filtered, mail(fields=fields)).code == 250
+    octets = backend.wait_for(1)[0].octets
+    text = octets.decode()
+    assert "X-Added: yes\r\n\tfolded\r\n" in text
+    assert text.index("X-Added:") < text.index("DKIM-Signature:"), "nothing is put below what is signed"
+    assert text.index("X-Top: top\r\n") < text.index("From: Sender")
+    assert text.startswith("Received:")
+    assert "\r\nSubject: Changed\r\n" in text and "A letter" not in text
+    assert "X-Old: one\r\n" in text and "X-Old: two" not in text
+
+
+def test_a_new_body(filtered, backend):
+    assert deliver(filtered, mail("The old one.\r\n", fields="X-Do: body 300\r\n")).code == 250
+    octets = backend.wait_for(1)[0].octets
+    head, body = octets.split(b"\r\n\r\n", 1)
+    assert b"Subject: A letter" in head and b"The old one" not in octets
+    assert body == b"A new line of the body.\r\n.begins with a dot\r\n" * 300000
+
+
+def test_a_new_body_is_scanned_again(backend, dns, clamd, filter_peer):
+    with guarded(backend, dns, scanner("clamd", clamd.address), scanner("milter", filter_peer.address)) as spurn:
+        assert deliver(spurn, mail(fields="X-Do: body 1\r\n")).code == 250
+        [record] = spurn.wait_records(1)
+        assert len(findings(record, "clamd")) == 2
+
+
+@pytest.mark.parametrize("fields, sender, helo, code, result", [
+    ("X-Do: reply 550 5.7.1 Not this\r\n", SENDER, "a.example", 550, "refused"),
+    ("X-Do: reply 451 4.7.1 Not now\r\n", SENDER, "a.example", 451, "try-later"),
+    ("X-Do: discard\r\n", SENDER, "a.example", 550, "refused"),
+    ("X-Do: quarantine too odd\r\n", SENDER, "a.example", 550, "refused"),
+    ("X-Do: reject at header\r\n", SENDER, "a.example", 550, "refused"),
+    ("X-Do: discard at eoh\r\n", SENDER, "a.example", 550, "refused"),
+    ("", SENDER, "reject.example", 550, "refused"),
+    ("", f"later@{CLIENT_DOMAIN}", "a.example", 451, "try-later"),
+    ("X-Do: discard\r\n", f"accept@{CLIENT_DOMAIN}", "a.example", 250, "pass"),
+    ("X-Do: accept\r\n", SENDER, "a.example", 250, "pass"),
+    ("X-Do: skip\r\n", SENDER, "a.example", 250, "pass"),
+    ("X-Do: progress\r\n", SENDER, "a.example", 250, "pass"),
+    ("X-Do: recipient other@example.org\r\n", SENDER, "a.example", 250, "pass"),
+])
+def test_what_a_filter_may_say(filtered, backend, fields, sender, helo, code, result):
+    for _ in range(2):      # once more on the kept connection
+        reply = deliver(filtered, mail("x\r\n" * 100000, fields=fields), sender=sender, helo=helo)
+        assert reply.code == code, reply
+        if code != 250:
+            [finding] = findings(filtered.record(reply.ref))
+            assert finding["result"] == result
+            assert "Not " not in reply.text, "a filter's words are not for strangers"
+    assert all(findings(r)[0]["result"] == result for r in filtered.wait_records(2))
+
+
+def test_a_recipient_that_a_filter_refuses_comes_alone(filtered, backend):
+    both = mail()
+    first = deliver(filtered, both, (ALICE, "deny@example.org"))
+    assert first.code == 451, first
+    with filtered.session() as c:       # the sender's MTA tries again
+        c.command(f"MAIL FROM:<{SENDER}>", 250)
+        c.command(f"RCPT TO:<{ALICE}>", 250)
+        c.command("RCPT TO:<deny@example.org>", 452)
+        c.command("DATA", 354)
+        c.send(both + b".\r\n")
+        assert c.reply().code == 250
+    assert deliver(filtered, both, ("deny@example.org",)).code == 550
+    assert len(backend.wait_for(1)) == 1
+
+
+# ---- liars: zero accepted unscanned, zero 5xx for our own trouble, zero duplicates ----------------------------------
+
+
+def drip(octets):
+    def play(connection):
+        for octet in octets:
+            connection.sendall(bytes([octet]))
+            time.sleep(0.002)
+    return play
+
+
+def clamd_says(octets, then=until_closed):
+    def play(connection):
+        take_stream(connection)
+        connection.sendall(octets)
+        then(connection)
+    return play
+
+
+HOSTILE_CLAMD = {
+    "dead": lambda c: None,
+    "deaf": lambda c: time.sleep(30),
+    "slow": lambda c: (take_stream(c), time.sleep(30)),
+    "garbage": clamd_says(b"\xff" * 100 + b"\0"),
+    "half": clamd_says(b"stream: OK", lambda c: None),
+    "endless": lambda c: [c.sendall(b"a" * 65536) for _ in range(10000)],
+    "twice": clamd_says(b"stream: OK\0stream: OK\0"),
+    "error": clamd_says(b"INSTREAM size limit exceeded. ERROR\0"),
+    "wrong word": clamd_says(b"stream: ok\0"),
+    "reset": lambda c: (c.setsockopt(1, 13, struct.pack("ii", 1, 0)), c.close()),
+}
+
+HOSTILE_MILTER = {
+    "dead": lambda c: None,
+    "deaf": lambda c: time.sleep(30),
+    "garbage": lambda c: (c.sendall(b"HTTP/1.1 400 Bad\r\n\r\n"), until_closed(c)),
+    "2 GB of promises": milter(b"\x7f\xff\xff\xffb" + b"x" * 1000),
+    "half a packet": milter(packet(b"h", b"X-A\0yes\0")[:-3]),
+    "half an end": milter(lambda c: (c.sendall(packet(b"b", b"half of a new body\r\n")), c.close())),
+    "body and silence": milter(lambda c: (c.sendall(packet(b"b", b"x" * 60000)), time.sleep(30))),
+    "no length": milter(b"\0\0\0\0a"),
+    "changes the sender": milter(packet(b"e", b"<x@example.org>\0") + packet(b"a")),
+    "deletes a recipient": milter(packet(b"-", b"<alice@example.org>\0") + packet(b"a")),
+    "negotiates nonsense": milter(packet(b"a"), {b"O": packet(b"O", b"\0\0\0\x63" + b"\0" * 8)}),
+    "steps nobody offered": milter(packet(b"a"), {b"O": packet(b"O", struct.pack(">III", 6, 0, 0x40000000))}),
+    "an end before its time": milter(packet(b"a"), {b"H": packet(b"b", b"body")}),
+    "answers no question": milter(packet(b"z")),
+    "reply that is none": milter(packet(b"y", b"250 2.0.0 fine\0")),
+    "endless changes": milter(lambda c: [c.sendall(packet(b"h", b"X-A\0" + b"y" * 1000 + b"\0")) for _ in range(5000)]),
+    "endless progress": milter(lambda c: [c.sendall(packet(b"p") * 1000) for _ in range(1000)]),
+}
+
+
+def assert_liar_is_trouble(backend, dns, kind, script):
+    """With defer: 451 each time and nothing delivered; with mark: delivered once, and marked."""
+    with Liar(script) as liar:
+        block = scanner(kind, liar.address, "budget 1500ms; on-error defer;")
+        with guarded(backend, dns, block) as spurn:
+            octets = mail()
+            for _ in range(2):
+                reply = deliver(spurn, octets)
+                assert (reply.code, reply.enhanced) == (451, "4.3.0"), reply
+                [finding] = findings(spurn.record(reply.ref))
+                assert finding["result"] == "temperror", finding
+            assert not backend.mails
+            spurn.configure(top=block.replace("defer", "mark"))
+            spurn.reload()
+            wait_until(lambda: deliver(spurn, octets).code == 250, 10, "a marked message")
+            [arrived] = backend.wait_for(1)
+            assert b"Spurn-Mark: content=unchecked" in arrived.octets and b"new body" not in arrived.octets
+
+
+@pytest.mark.parametrize("manner", HOSTILE_CLAMD)
+def test_a_hostile_clamd(backend, dns, manner):
+    assert_liar_is_trouble(backend, dns, "clamd", HOSTILE_CLAMD[manner])
+
+
+@pytest.mark.parametrize("manner", HOSTILE_MILTER)
+def test_a_hostile_milter(backend, dns, manner):
+    assert_liar_is_trouble(backend, dns, "milter", HOSTILE_MILTER[manner])
+
+
+def test_a_slow_but_honest_pair(backend, dns):
+    """One octet at a time is no lie."""
+    accept = packet(b"h", b"X-Seen\0yes\0") + packet(b"a")
+    options = packet(b"O", struct.pack(">III", 6, 1, 0))
+    with Liar(milter(drip(accept), {b"O": drip(options)})) as one, Liar(lambda c: (take_stream(c), drip(b"stream: OK\0")(c))) as two:
+        with guarded(backend, dns, scanner("milter", one.address), scanner("clamd", two.address)) as spurn:
+            assert deliver(spurn, mail()).code == 250
+            assert b"X-Seen: yes\r\n" in backend.wait_for(1)[0].octets
+
+
+def test_the_breaker_answers_at_once_and_closes_again(backend, dns):
+    with Liar(HOSTILE_CLAMD["deaf"]) as liar:
+        with guarded(backend, dns, scanner("clamd", liar.address, "budget 500ms;")) as spurn:
+            for _ in range(3):
+                assert deliver(spurn, mail()).code == 451
+            began = time.monotonic()
+            assert deliver(spurn, mail()).code == 451
+            assert time.monotonic() - began < 0.4, "the breaker is open: nobody waits for the dead"
+            assert b"scanner clamd" in spurn.tool("status").stdout
+            liar.script = clamd_says(b"stream: OK\0")
+            wait_until(lambda: deliver(spurn, mail()).code == 250, 10, "the breaker's closing")
+
+
+def test_a_client_that_leaves_before_the_verdict(backend, dns):
+    """Nothing is delivered; when it returns, the message arrives once."""
+    hold = [True]
+
+    def slow(connection):
+        take_stream(connection)
+        while hold[0]:
+            time.sleep(0.02)
+        connection.sendall(b"stream: OK\0")
+
+    with Liar(slow) as liar, guarded(backend, dns, scanner("clamd", liar.address)) as spurn:
+        octets = mail()
+        c = spurn.session()
+        c.command(f"MAIL FROM:<{SENDER}>", 250)
+        c.command(f"RCPT TO:<{ALICE}>", 250)
+        c.command("DATA", 354)
+        c.send(octets + b".\r\n")
+        wait_until(lambda: liar.connections == 1)
+        time.sleep(0.1)
+        c.close()
+        time.sleep(0.1)
+        hold[0] = False
+        spurn.wait_records(1)
+        assert not backend.mails
+        assert deliver(spurn, octets).code == 250
+        never_within(lambda: len(backend.mails) > 1, 0.3, "a second copy")
+        assert len(backend.wait_for(1)) == 1
+
+
+@pytest.mark.parametrize("end", ["hangup", "too big"])
+def test_an_abandoned_message_ends_the_scan_at_once(backend, dns, end):
+    with Liar(lambda c: (read_exactly(c, 50000), until_closed(c))) as liar:
+        with guarded(backend, dns, scanner("clamd", liar.address), listener={"size-limit": "300k"}) as spurn:
+            with spurn.session() as c:
+                c.command(f"MAIL FROM:<{SENDER}>", 250)
+                c.command(f"RCPT TO:<{ALICE}>", 250)
+                c.command("DATA", 354)
+                c.send(mail("") + b"x" * 70 + b"\r\n" + b"some line or other\r\n" * 10000)
+                wait_until(lambda: liar.connections == 1, 5, "the feeder")
+                if end == "hangup":
+                    c.close()
+                else:
+                    c.send(b"some line or other\r\n" * 20000 + b".\r\n")
+                    assert c.reply().code == 552
+                wait_until(lambda: liar.gone == 1, 2, "the end of the scan")
+            assert not backend.mails
+
+
+# ---- policy ------------------------------------------------------------------------------
+
+
+def test_recipients_with_another_policy_come_apart(backend, dns, clamd):
+    domains = {name: f"backend {backend.url}; recipients callforward; {more}" for name, more in
+               (("example.org", ""), ("free.example", "content none;"), ("same.example", "content clamd;"))}
+    with Spurn(domains=domains, dns=dns, top=scanner("clamd", clamd.address)) as spurn:
+        with spurn.session() as c:
+            c.command(f"MAIL FROM:<{SENDER}>", 250)
+            c.command(f"RCPT TO:<{ALICE}>", 250)
+            c.command("RCPT TO:<bob@same.example>", 250)
+            reply = c.command("RCPT TO:<bob@free.example>", 452)
+            assert reply.enhanced == "4.5.3"
+            assert c.command("RCPT TO:<postmaster@example.org>", 452).enhanced == "4.5.3"
+        assert deliver(spurn, mail(EICAR), ("bob@free.example",)).code == 250
+        assert deliver(spurn, mail(EICAR), ("bob@same.example",)).code == 554
+
+
+def test_observe_records_and_changes_nothing(backend, dns, clamd, filter_peer):
+    with guarded(backend, dns, scanner("clamd", clamd.address), scanner("milter", filter_peer.address),
+                 top="check content { mode observe; }\n") as spurn:
+        assert deliver(spurn, mail(EICAR, fields="X-Do: add X-Added=yes\r\n")).code == 250
+        assert b"X-Added: yes" not in backend.wait_for(1)[0].octets.replace(b"X-Do: add X-Added=yes", b"")
+        [record] = spurn.wait_records(1)
+        assert findings(record, "clamd")[0]["would"] == "reject"
+
+
+def test_who_is_skipped(backend, dns, clamd):
+    for rule in ("skip-clients 127.0.0.0/8;", f"skip-recipients {ALICE};", "size-limit 100;"):
+        with guarded(backend, dns, scanner("clamd", clamd.address, rule)) as spurn:
+            reply = deliver(spurn, mail(EICAR))
+            assert reply.code == 250, (rule, reply)
+            [record] = spurn.wait_records(1)
+            assert findings(record)[0]["result"] == "skipped"
+
+
+def test_check_live_greets_every_scanner(backend, dns, clamd, spamd, rspamd):
+    with guarded(backend, dns, scanner("clamd", clamd.address), scanner("spamd", spamd.address),
+                 scanner("milter", rspamd.address)) as spurn:
+        output = spurn.tool("check", "--live").stdout.decode()
+        assert "ok  scanner clamd (clamd unix:" in output and "ClamAV" in output
+        assert "ok  scanner spamd (spamd inet:" in output and "ok  scanner milter (milter inet:" in output
+        spurn.configure(top=scanner("clamd", "inet:127.0.0.1:1"))
+        result = spurn.tool("check", "--live")
+        assert b"scanner clamd (clamd inet:127.0.0.1:1): " in result.stdout + result.stderr
+        assert result.returncode != 0
