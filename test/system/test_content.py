@@ -356,7 +356,7 @@ def assert_liar_is_trouble(backend, dns, kind, script):
                 assert (reply.code, reply.enhanced) == (451, "4.3.0"), reply
                 [finding] = findings(spurn.record(reply.ref))
                 assert finding["result"] == "temperror", finding
-            assert not backend.mails
+            assert not backend.messages
             spurn.configure(top=block.replace("defer", "mark"))
             spurn.reload()
             wait_until(lambda: deliver(spurn, octets).code == 250, 10, "a marked message")
@@ -420,9 +420,9 @@ def test_a_client_that_leaves_before_the_verdict(backend, dns):
         time.sleep(0.1)
         hold[0] = False
         spurn.wait_records(1)
-        assert not backend.mails
+        assert not backend.messages
         assert deliver(spurn, octets).code == 250
-        never_within(lambda: len(backend.mails) > 1, 0.3, "a second copy")
+        never_within(lambda: len(backend.messages) > 1, 0.3, "a second copy")
         assert len(backend.wait_for(1)) == 1
 
 
@@ -442,7 +442,7 @@ def test_an_abandoned_message_ends_the_scan_at_once(backend, dns, end):
                     c.send(b"some line or other\r\n" * 20000 + b".\r\n")
                     assert c.reply().code == 552
                 wait_until(lambda: liar.gone == 1, 2, "the end of the scan")
-            assert not backend.mails
+            assert not backend.messages
 
 
 # ---- policy ------------------------------------------------------------------------------
