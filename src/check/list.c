@@ -242,6 +242,35 @@ static bool set_add(struct address_set *set, struct arena *scratch, struct slice
 	return set_add_local(set, scratch, e, slice_empty(domain), separators, why);
 }
 
+bool address_set_add_host(struct address_set *set, struct slice entry, const char **why)
+{
+	struct arena scratch = ARENA_INIT;
+	struct slice folded;
+	bool ok = domain_fold(&scratch, slice_trim(entry), &folded, why);
+
+	if (ok) {
+		set_insert(set, ENTRY_DOMAIN, folded);
+		set_insert(set, ENTRY_BELOW, folded);
+	}
+	arena_drop(&scratch);
+	return ok;
+}
+
+bool address_set_add_hash(struct address_set *set, struct slice entry, const char **why)
+{
+	struct arena scratch = ARENA_INIT;
+
+	entry = slice_lower(&scratch, slice_trim(entry));
+	*why = "a SHA-256 is 64 hexadecimal digits";
+	for (size_t i = 0; i < entry.n; i++)
+		if (ascii_hex(entry.p[i]) < 0)
+			entry.n = 0;
+	if (entry.n == 64)
+		set_insert(set, ENTRY_LOCAL, entry);
+	arena_drop(&scratch);
+	return entry.n == 64;
+}
+
 bool address_set_add(struct address_set *set, struct slice entry, struct slice separators, const char **why)
 {
 	struct arena scratch = ARENA_INIT;
@@ -403,6 +432,15 @@ static void version_drop(struct version *v)
 	arena_drop(&a);
 }
 
+static bool entry_add(struct address_set *set, const struct list_file *f, struct slice entry, const char **why)
+{
+	if (f->kind == LIST_HOSTS)
+		return address_set_add_host(set, entry, why);
+	if (f->kind == LIST_HASHES)
+		return address_set_add_hash(set, entry, why);
+	return address_set_add(set, entry, f->separators, why);
+}
+
 /* On failure *line says where. */
 static bool version_parse(struct version *v, const struct list_file *f, struct slice text,
 	size_t *line, const char **why)
@@ -432,7 +470,7 @@ static bool version_parse(struct version *v, const struct list_file *f, struct s
 			if (!ip_prefix_parse(&prefix, entry, why))
 				return false;
 			ip_set_add(v->prefixes, &prefix);
-		} else if (!address_set_add(v->addresses, entry, f->separators, why)) {
+		} else if (!entry_add(v->addresses, f, entry, why)) {
 			return false;
 		}
 	}

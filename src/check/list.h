@@ -16,6 +16,8 @@ enum list_kind {
 	LIST_CLIENTS,		/* one address or prefix per line */
 	LIST_SENDERS,		/* one of user@domain, @domain, @.domain (sub-domains), user@, prefix*@domain per line */
 	LIST_RECIPIENTS,	/* the same, for recipients (file source) */
+	LIST_HOSTS,		/* one host name per line: it and all below it; looked up as x@host */
+	LIST_HASHES,		/* one SHA-256 in hexadecimal per line; looked up as hash@any.domain, in lower case */
 };
 /* In all files: # begins a comment at the start of a line or behind white space; empty lines, CRLF and a UTF-8 byte
  * order mark are taken; "smtp:" before an address is dropped (proxyAddresses of a directory). */
@@ -59,6 +61,9 @@ struct address_set;
 struct address_set *address_set_new(struct arena *a);
 /* One entry in any of the forms above. */
 bool address_set_add(struct address_set *set, struct slice entry, struct slice separators, const char **why);
+/* An entry of LIST_HOSTS, of LIST_HASHES. */
+bool address_set_add_host(struct address_set *set, struct slice entry, const char **why);
+bool address_set_add_hash(struct address_set *set, struct slice entry, const char **why);
 bool address_set_contains(const struct address_set *set, struct slice canonical);
 
 #endif

@@ -83,7 +83,7 @@ static void read_statement(struct loader *l, const struct statement *st)
 	} readers[] = {
 		{ "listener", loader_read_listener }, { "resolver", loader_read_resolver }, { "clients", loader_read_clients },
 		{ "senders", loader_read_senders }, { "dnsbl", loader_read_dnsbl }, { "domain", loader_read_domain },
-		{ "check", loader_read_check }, { "sign", loader_read_sign }, { "store", read_store }, { "scanner", loader_read_scanner },
+		{ "check", loader_read_check }, { "sign", loader_read_sign }, { "store", read_store }, { "scanner", loader_read_scanner }, { "content-rules", loader_read_rules },
 		{ "keys", loader_read_keys }, { "srs-secret", loader_read_srs },
 	};
 

@@ -11,6 +11,7 @@
 
 #include "check/bounce.h"
 #include "check/client.h"
+#include "check/content_rules.h"
 #include "check/dkim.h"
 #include "check/dkim_sign.h"
 #include "check/dnsbl.h"
@@ -99,6 +100,7 @@ struct config {
 	struct dnsbl_conf dnsbl;
 	struct spf_conf spf;
 	struct content_conf content;
+	struct rules_conf rules;
 	struct dkim_conf dkim;
 	struct dkim_signer *signers;
 	size_t signer_count;

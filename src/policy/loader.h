@@ -53,6 +53,7 @@ void loader_read_resolver(struct loader *l, const struct statement *block);
 void loader_read_dnsbl(struct loader *l, const struct statement *block);
 void loader_read_listener(struct loader *l, const struct statement *block);
 void loader_read_domain(struct loader *l, const struct statement *block);
+void loader_read_rules(struct loader *l, const struct statement *block);
 void loader_read_scanner(struct loader *l, const struct statement *block);
 /* "content NAMES...|none;" of a domain or a listener; *wanted is set by loader_finish_content(). */
 void loader_read_content(struct loader *l, const struct statement *st, uint32_t *wanted);

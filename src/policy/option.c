@@ -35,6 +35,7 @@ const struct option_block option_blocks[] = {
 	{ "scanner", "NAME", "Who looks into messages before they are accepted: clamd, spamd, or a filter that speaks the milter protocol (version 6; a filter may refuse, defer, add, change and remove fields, replace the body and ask for quarantine; it may not change sender or recipients, and what it would discard is refused). All scanners of a message are asked in parallel under the one deadline. Larger than size-limit, skip-clients and skip-recipients: not asked, and recorded so." },
 	{ "check dkim", NULL, "What the check dkim (RFC 6376, RFC 8301, RFC 8463) takes besides its mode. Nobody is refused for a signature that does not verify: such a message is as good as one without it. What the signatures prove is used by other checks and stands in the records." },
 	{ "sign", "DOMAIN", "A key that signs mail of the outbound listeners (DKIM, RFC 6376) whose one author, in From, is at DOMAIN itself; other mail is never signed. Several blocks for a domain put a signature each: RSA (2048 bits) for everybody, Ed25519 besides. Header and body are signed as they leave, canonicalisation relaxed, with From, Subject and the like signed against additions. spurn check --live says whether DNS has the public half, and if not, what to publish." },
+	{ "content-rules", NULL, "Rules of the site's own about what is in a message, in all of its parts and in messages enclosed in it (a bounce returns one). Each rule that hits adds its weight once; the sum refuses or marks, as the check content. Nothing is unpacked and nothing is asked." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
 const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
@@ -176,6 +177,15 @@ const struct option options[] = {
 
 	{ "sign", "selector", CUSTOM, NULL, NONE, NULL, "NAME", "The public key stands in DNS at NAME._domainkey.DOMAIN. Required.", NO_FIELD },
 	{ "sign", "key", CUSTOM, NULL, NONE, NULL, "FILE", "The private key in PEM, without a passphrase. The file may be read by its owner and its group alone, and written by its owner alone. Read again with the configuration. Required.", NO_FIELD },
+
+	{ "content-rules", "attachments", CUSTOM, NULL, NONE, NULL, "WEIGHT PATTERN ...", "File names of parts, and in ZIP archives, with * and ?, without regard to case: 10 *.exe *.scr *.js.", NO_FIELD },
+	{ "content-rules", "types", CUSTOM, NULL, NONE, NULL, "WEIGHT PATTERN ...", "Media types: 10 application/x-msdownload.", NO_FIELD },
+	{ "content-rules", "hosts", CUSTOM, NULL, NONE, NULL, "WEIGHT HOST ... | WEIGHT file FILE", "Hosts in http and https links of text parts, with all names below them.", NO_FIELD },
+	{ "content-rules", "hashes", CUSTOM, NULL, NONE, NULL, "WEIGHT SHA256 ... | WEIGHT file FILE", "SHA-256 of parts, with their transfer encoding undone.", NO_FIELD },
+	{ "content-rules", "locked-archives", CUSTOM, NULL, NONE, NULL, "WEIGHT", "ZIP archives with encrypted files, into which no scanner sees.", NO_FIELD },
+	{ "content-rules", "odd-header", CUSTOM, NULL, NONE, NULL, "WEIGHT", "No or several From or Date fields, two of Subject, To, Message-ID, Sender or Reply-To, a line that is no field (RFC 5322 section 3.6).", NO_FIELD },
+	{ "content-rules", "reject-weight", OPTION_INTEGER, NULL, 0, 100000, "10", "WEIGHT", "Refused from this sum on; 0: never.", FIELD(rules_conf, reject_weight) },
+	{ "content-rules", "mark-weight", OPTION_INTEGER, NULL, 0, 100000, "5", "WEIGHT", "Marked from this sum on; 0: never.", FIELD(rules_conf, mark_weight) },
 
 	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
 };

@@ -45,3 +45,31 @@ void stage_content_drop(void *state)
 {
 	content_drop(state);
 }
+
+/* ---- rules ---- */
+
+void *stage_rules_begin(const struct message_view *view)
+{
+	return rules_begin(&view->config->rules, view->envelope);
+}
+
+void stage_rules_header(void *state, const struct header *h)
+{
+	rules_header(state, h);
+}
+
+void stage_rules_body(void *state, struct slice piece)
+{
+	rules_body(state, piece);
+}
+
+void stage_rules_finish(void *state, struct findings *found, deadline until)
+{
+	(void)until;
+	rules_finish(state, found);
+}
+
+void stage_rules_drop(void *state)
+{
+	rules_drop(state);
+}

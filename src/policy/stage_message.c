@@ -14,6 +14,8 @@
 /* In the order in which findings stand in the record; the last row has no begin(). */
 static const struct message_check checks[] = {
 	{ CHECK_DKIM, SIDE_INBOUND, 1, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL, false },
+	{ CHECK_CONTENT, SIDE_INBOUND, 1, stage_rules_begin, stage_rules_header, stage_rules_body, stage_rules_finish,
+		stage_rules_drop, false },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,
 		stage_content_finish, stage_content_drop, false },
 	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, sent_begin, sent_header, NULL, sent_finish, NULL, false },

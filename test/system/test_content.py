@@ -491,3 +491,40 @@ def test_check_live_greets_every_scanner(backend, dns, clamd, spamd, rspamd):
         result = spurn.tool("check", "--live")
         assert b"scanner clamd (clamd inet:127.0.0.1:1): " in result.stdout + result.stderr
         assert result.returncode != 0
+
+
+# ---- rules -------------------------------------------------------------------------------
+
+RULES = "content-rules { attachments 10 *.exe; hosts 6 file %s; odd-header 3; }\n"
+
+
+def zipped(*names):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        for name in names:
+            out.writestr(name, "harmless " * 100)
+    return base64.encodebytes(archive.getvalue()).decode().replace("\n", "\r\n")
+
+
+def test_rules_of_the_site(backend, dns, public_dir):
+    hosts = public_dir / "hosts"
+    hosts.write_text("spam.example\n")
+    attached = ("--b\r\nContent-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+                f"{zipped('a.txt', 'x/invoice.EXE')}--b--\r\n")
+    fields = "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n"
+    bounce = ("--r\r\n\r\nSorry.\r\n--r\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x.example\r\n\r\n"
+              "Final-Recipient: rfc822; a@x.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--r\r\nContent-Type: message/rfc822\r\n\r\n"
+              f"From: a@example.org\r\n{fields}\r\n{attached}--r--\r\n")
+    with guarded(backend, dns, RULES % hosts) as spurn:
+        assert deliver(spurn, mail("Hello http://fine.example/\r\n")).code == 250
+        reply = deliver(spurn, mail(attached, fields=fields))
+        assert reply.code == 550, reply
+        hits = findings(spurn.record(reply.ref), "rules")
+        assert [f["result"] for f in hits] == ["listed", "refused"] and hits[0]["evidence"] == "invoice.EXE"
+        returned = mail(bounce, fields="Content-Type: multipart/report; report-type=delivery-status; boundary=r\r\nMIME-Version: 1.0\r\n")
+        assert deliver(spurn, returned, sender="").code == 550, "what a bounce returns is looked into"
+        assert deliver(spurn, mail("See https://www.spam.example/offer\r\n")).code == 250
+        assert b"Spurn-Mark: content=suspect" in backend.wait_for(2)[1].octets
+        hosts.write_text("other.example\n")
+        wait_until(lambda: deliver(spurn, mail("See https://other.example\r\n")) and
+                   b"Spurn-Mark" in backend.messages[-1].octets, 10, "the new list")

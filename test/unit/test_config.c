@@ -276,6 +276,29 @@ static void scanners_and_who_wants_them(void **state)
 	config_unref(c);
 }
 
+static void rules_about_content(void **state)
+{
+	struct config *c = parse_good(HEAD DOMAIN "content-rules { attachments 10 *.EXE *.scr; hosts -3 fine.example; "
+		"hashes 7 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824; odd-header 2; mark-weight 0; }\n");
+
+	assert_int_equal(messages, 0);
+	assert_int_equal(c->rules.count, 4);
+	assert_int_equal(c->rules.rules[0].kind, RULE_ATTACHMENT);
+	assert_int_equal(c->rules.rules[0].count, 2);
+	assert_slice(c->rules.rules[0].patterns[0], "*.exe");
+	assert_int_equal(c->rules.rules[1].weight, -3);
+	assert_int_equal(c->rules.rules[2].kind, RULE_HASH);
+	assert_int_equal(c->rules.rules[3].kind, RULE_HEADER);
+	assert_int_equal(c->rules.reject_weight, 10);
+	assert_int_equal(c->rules.mark_weight, 0);
+	config_unref(c);
+	assert_null(parse(HEAD DOMAIN "content-rules { attachments *.exe; hosts 3; hashes 3 abc; locked-archives 3 x; }\n"));
+	assert_non_null(strstr(str_cstr(&said), "attachments: "));
+	assert_non_null(strstr(str_cstr(&said), "'hosts' takes WEIGHT HOST"));
+	assert_non_null(strstr(str_cstr(&said), "a SHA-256 is 64 hexadecimal digits"));
+	assert_non_null(strstr(str_cstr(&said), "'locked-archives' takes WEIGHT"));
+}
+
 static void mistakes_about_scanners(void **state)
 {
 	assert_null(parse(HEAD DOMAIN "scanner a { }\nscanner b { clamd unix:/x; milter unix:/y; }\n"
@@ -300,5 +323,5 @@ static void a_file_that_is_not_there(void **state)
 UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_one_backend_share_it), T(modes),
 	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
 	T(blocks_of_later_versions_are_warned_about), T(checks_have_options_of_their_own),
-	T(blocks_of_later_versions_are_warned_about), T(scanners_and_who_wants_them), T(mistakes_about_scanners),
+	T(blocks_of_later_versions_are_warned_about), T(scanners_and_who_wants_them), T(mistakes_about_scanners), T(rules_about_content),
 	T(a_file_that_is_not_there))
