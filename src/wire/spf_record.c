@@ -172,7 +172,8 @@ static size_t name_length(struct slice text)
 {
 	size_t n = 0;
 
-	while (n < text.n && (is_alpha(text.p[n]) || is_digit(text.p[n]) || (text.p[n] != '\0' && strchr("-_.", text.p[n]))))
+	while (n < text.n && (is_alpha(text.p[n]) || is_digit(text.p[n]) || text.p[n] == '-' || text.p[n] == '_' ||
+	       text.p[n] == '.'))
 		n++;
 	return n;
 }
@@ -202,8 +203,8 @@ static size_t words(struct slice text)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < text.n; i++)
-		n += text.p[i] == ' ';
+	for (; text.n > 0; n++)
+		slice_split(&text, ' ');
 	return n;
 }
 
