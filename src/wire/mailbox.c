@@ -189,6 +189,12 @@ static void add_mailbox(struct reader *r, struct slice local, struct slice domai
 	r->last = &m->next;
 }
 
+/* What may stand in no phrase, and does in honest ones: "[List] Name <a@example.com>". */
+static bool is_stray(char c)
+{
+	return c == '[' || c == ']' || c == '\\' || c == 127 || (c > '\0' && c < ' ');
+}
+
 /* Words up to a delimiter: a phrase or a local part. */
 static bool take_words(struct reader *r)
 {
@@ -203,6 +209,10 @@ static bool take_words(struct reader *r)
 			r->quoted = true;
 			if (!take_quoted(r, &r->words))
 				return false;
+		} else if (is_stray(peek(r))) {
+			r->spaced = true;
+			str_addc(&r->words, peek(r));
+			skip(r, 1);
 		} else {
 			str_add(&r->words, take_atoms(r));
 		}
@@ -305,7 +315,8 @@ static bool take_member(struct reader *r)
 		skip(r, 1);
 		return take_member(r);
 	default:
-		return !r->phrase_from || fail(r, "a name without an address");
+		r->list->bare_names += r->phrase_from != NULL;
+		return true;
 	}
 }
 
@@ -328,6 +339,8 @@ static bool take_list(struct reader *r)
 			return fail(r, "something stands behind an address");
 		skip(r, 1);
 	}
+	if (r->list->count == 0 && r->list->bare_names > 0)
+		return fail(r, "a name without an address");
 	return !r->in_group || fail(r, "a group is not closed");
 }
 

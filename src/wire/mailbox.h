@@ -4,7 +4,7 @@
  *
  * Senders of forged mail play with these fields, so what cannot be read is said and not guessed: the caller learns of
  * every defect, and of how many mailboxes there are. Read anyway, because honest programs write it: empty members of a list,
- * octets over 127, dots in a phrase, and an address in the place of a phrase (`a@example.com <a@example.com>`), of which
+ * octets over 127, dots and brackets in a phrase, a comma in a name without quotes, and an address in the place of a phrase (`a@example.com <a@example.com>`), of which
  * only what stands in the angle brackets counts.
  */
 #ifndef SPURN_WIRE_MAILBOX_H
@@ -24,6 +24,7 @@ struct mailbox_list {
 	struct mailbox *first;	/* at most `max` are kept */
 	size_t count;		/* all of them */
 	size_t groups;
+	size_t bare_names;	/* members that are a name without an address ("Doe, John <a@example.com>" has one) */
 	bool address_in_phrase;	/* somewhere */
 };
 

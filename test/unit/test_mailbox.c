@@ -41,8 +41,12 @@ static void values(void **state)
 		{ "J\xc3\xbcrgen <j\xc3\xbcrgen@example.com>", "j\xc3\xbcrgen@example.com" },
 		{ ",, a@example.com,,", "a@example.com" },
 		{ "bank@bank.example <a@example.com>", "a@example.com" },
+		{ "Doe, John <a@example.com>", "a@example.com" },
+		{ "[Team] Ann \\ <a@example.com>", "a@example.com" },
 		{ "", "" },
 		/* no lists */
+		{ "Doe, John", "!a name without an address" },
+		{ "a[b]@example.com", "!a local part is malformed" },
 		{ "Ann", "!a name without an address" },
 		{ "Ann <a@example.com", "!< is not closed" },
 		{ "Ann <>", "!there is no address between < and >" },
