@@ -78,6 +78,8 @@ static void read_signature(struct dkim_check *d, struct dkim_work *w, const stru
 		decide(w, RESULT_PERMERROR, why);
 		return;
 	}
+	if (!d->hashes)
+		return;
 	w->body = body_hashes_want(d->hashes, s->body_canon, signature_digest(s->algorithm), s->body_length);
 	if (!w->body)
 		decide(w, RESULT_POLICY, "the signatures of this message want too many different hashes of its body");
@@ -98,6 +100,13 @@ void dkim_header(struct dkim_check *d, const struct header *h, struct body_hashe
 			read_signature(d, &d->works[n++], &h->fields[i]);
 }
 
+void dkim_only(struct dkim_check *d, bool (*wanted)(void *arg, struct slice domain), void *arg)
+{
+	for (struct dkim_work *w = d->works; w < d->works + d->count; w++)
+		if (!w->decided && !wanted(arg, w->facts->domain))
+			decide(w, RESULT_NONE, "not looked at: of another domain");
+}
+
 /* ---- the body has ended ---- */
 
 /* Section 3.5, x=: "Signatures MAY be considered invalid if the verification time at the Verifier is past the expiration
@@ -108,12 +117,14 @@ static void look_at_time(struct dkim_work *w, int64_t now)
 		decide(w, RESULT_PERMERROR, "the signature has expired");
 }
 
-/* Section 6.1.3. NULL: the body is as it was signed. l=: "This value MUST NOT be larger than the actual number of octets in the
+/* Section 6.1.3. NULL: the body is as it was signed, or is not there. l=: "This value MUST NOT be larger than the actual number of octets in the
  * canonicalized message body." */
 static const char *body_wrong(const struct dkim_work *w)
 {
 	const struct dkim_signature *s = &w->signature;
 
+	if (!w->body)
+		return NULL;
 	if (s->body_length != BODY_LENGTH_ALL && w->body->hashed < s->body_length)
 		return "the body is shorter than l= says";
 	if (!slice_eq(w->body->value, s->body_hash))
@@ -193,7 +204,7 @@ static void verify(struct evaluation *e, struct dkim_work *w)
 	const struct dns_answer *answer = &w->question->answer;
 	struct str octets = STR_IN(&e->scratch);
 
-	if (w->body->value.n == 0) {
+	if (w->body && w->body->value.n == 0) {
 		decide(w, RESULT_TEMPERROR, "the body could not be hashed");
 		return;
 	}
@@ -273,7 +284,8 @@ ASYNC void dkim_finish(struct dkim_check *d, struct dns *dns, struct dkim_keys *
 	nanoseconds began = clock_precise();
 	struct evaluation e = { .check = d, .keys = keys, .scratch = ARENA_INIT };
 
-	body_hashes_finish(d->hashes);
+	if (d->hashes)
+		body_hashes_finish(d->hashes);
 	for (struct dkim_work *w = d->works; w < d->works + d->count; w++) {
 		look_at_time(w, now);
 		w->facts->partial = w->body && w->body->beyond > 0;

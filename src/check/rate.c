@@ -35,7 +35,7 @@
 #define TAG_FREE UINT64_C(0)		/* 1 .. RATE_WORKERS: being taken by that worker slot + 1 */
 #define PATIENCE 1000			/* looks at another's mark before it is taken for a dead man's */
 #define TRIES 1000
-#define HALF_LIFE 600			/* seconds, of the score of unknown recipients */
+#define HALF_LIFE 600			/* seconds, of a score */
 #define SCORE_ONE 256			/* fixed point */
 #define SCORE_MAX (UINT32_MAX / 2)
 
@@ -43,7 +43,7 @@ struct rate_entry {
 	_Atomic uint64_t tag;
 	_Atomic int64_t seen;		/* monotonic ns of the last activity */
 	_Atomic int64_t empty;		/* when the bucket will be empty */
-	_Atomic uint64_t unknown;	/* score << 32 | monotonic second */
+	_Atomic uint64_t scores[RATE_SCORES];	/* score << 32 | monotonic second */
 	_Atomic uint16_t open[RATE_WORKERS];
 };
 
@@ -220,7 +220,8 @@ static struct rate_entry *entry_of(struct rates *r, uint64_t tag)
 		}
 		if (set_settled(set, e, tag, &found)) {
 			atomic_store(&e->empty, 0);
-			atomic_store(&e->unknown, 0);
+			for (int score = 0; score < RATE_SCORES; score++)
+				atomic_store(&e->scores[score], 0);
 			atomic_store(&e->seen, clock_now());
 			atomic_store(&e->tag, tag);
 			return e;
@@ -345,7 +346,7 @@ void rate_worker_gone(void *memory, unsigned worker_slot)
 	}
 }
 
-/* ---- unknown recipients ---- */
+/* ---- scores ---- */
 
 /* Halved for each half-life that passed; within one, a straight line from 1 to 1/2 (6 % above the curve at most). */
 static uint32_t score_decayed(uint64_t packed, uint32_t now)
@@ -370,7 +371,7 @@ static uint32_t now_seconds(void)
 	return (uint32_t)(clock_now() / NS_PER_SECOND);
 }
 
-uint32_t rate_unknown_recipient(struct rates *r, const struct ip *client)
+uint32_t rate_count(struct rates *r, const struct ip *client, enum rate_score which)
 {
 	/* Mostly counted within a session, so that the entry stays; else a late count may meet another client's. */
 	struct rate_entry *e = entry_of(r, tag_of(table_of(r), client));
@@ -379,21 +380,21 @@ uint32_t rate_unknown_recipient(struct rates *r, const struct ip *client)
 	if (!e)
 		return 0;
 
-	uint64_t was = atomic_load(&e->unknown);
+	uint64_t was = atomic_load(&e->scores[which]);
 
 	do {
 		score = score_decayed(was, now);
 		if (score < SCORE_MAX)
 			score += SCORE_ONE;
-	} while (!atomic_compare_exchange_weak(&e->unknown, &was, (uint64_t)score << 32 | now));
+	} while (!atomic_compare_exchange_weak(&e->scores[which], &was, (uint64_t)score << 32 | now));
 	atomic_store(&e->seen, clock_now());
 	return score_rounded(score);
 }
 
-uint32_t rate_unknown_score(struct rates *r, const struct ip *client)
+uint32_t rate_score(struct rates *r, const struct ip *client, enum rate_score which)
 {
 	uint64_t tag = tag_of(table_of(r), client);
 	struct rate_entry *e = set_find(set_of(table_of(r), tag), tag);
 
-	return e ? score_rounded(score_decayed(atomic_load(&e->unknown), now_seconds())) : 0;
+	return e ? score_rounded(score_decayed(atomic_load(&e->scores[which]), now_seconds())) : 0;
 }

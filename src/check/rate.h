@@ -39,9 +39,23 @@ enum rate_answer rate_session_begin(struct rates *r, const struct ip *client, ui
 	struct rate_limit connections);
 void rate_session_end(struct rates *r, const struct ip *client);
 
-/* Recipients that did not exist: counted over sessions, forgotten with a half-life of 10 minutes. Returns the score after
- * this one. */
-uint32_t rate_unknown_recipient(struct rates *r, const struct ip *client);
-uint32_t rate_unknown_score(struct rates *r, const struct ip *client);
+/* What speaks against a client: counted over sessions, forgotten with a half-life of 10 minutes. */
+enum rate_score {
+	RATE_UNKNOWN_RECIPIENT,		/* recipients that did not exist */
+	RATE_FALSE_TAG,			/* tags under a key of ours that are false: 24 bits can be guessed at */
+	RATE_UNPROVEN_NOTICE,		/* notices about mail that we did not send */
+	RATE_SCORES
+};
+/* Returns the score after this one. */
+uint32_t rate_count(struct rates *r, const struct ip *client, enum rate_score which);
+uint32_t rate_score(struct rates *r, const struct ip *client, enum rate_score which);
+static inline uint32_t rate_unknown_recipient(struct rates *r, const struct ip *client)
+{
+	return rate_count(r, client, RATE_UNKNOWN_RECIPIENT);
+}
+static inline uint32_t rate_unknown_score(struct rates *r, const struct ip *client)
+{
+	return rate_score(r, client, RATE_UNKNOWN_RECIPIENT);
+}
 
 #endif

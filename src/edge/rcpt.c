@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "check/recipient_turn.h"
+#include "policy/stage_bounce.h"
 #include "policy/stage_sent.h"
 
 static struct reply say(struct session *s, enum reply_name name)
@@ -82,8 +83,9 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 		return NULL;
 	}
 	r->canonical = form.canonical;
-	r->for_backend = r->path.text;
-	r->identity = slice_of(arena_printf(&tx->arena, "%.*s@%.*s", SLICE_ARG(r->path.local),
+	/* Our own tags come off; all else stays as it was written. */
+	r->for_backend = d && bounce_tag_is_ours(c, &form) ? form.plain : r->path.text;
+	r->identity = slice_of(arena_printf(&tx->arena, "%.*s@%.*s", (int)slice_rfind(r->for_backend, '@'), r->for_backend.p,
 		SLICE_ARG(name.n > 0 ? name : r->path.domain)));
 	r->exempt = is_role_account(form.canonical);
 	return tx->session->listener->outbound ? NULL : d;
@@ -324,6 +326,7 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 		return refuse(tx, r, refusal, SLICE_NULL);
 	if (is_repeated(&tx->envelope, r))
 		return say(tx->session, REPLY_RECIPIENT_OK);
+	bounce_stage_recipient(tx->config, d, &tx->envelope, r);
 	reverse_path = reverse_path_for(tx, r);
 	if (!same_class(tx, d, r, reverse_path))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);

@@ -6,6 +6,7 @@
  */
 #include "policy/stage_message.h"
 
+#include "policy/stage_bounce.h"
 #include "policy/stage_content.h"
 #include "policy/stage_dkim.h"
 #include "policy/stage_sent.h"
@@ -18,6 +19,7 @@ static const struct message_check checks[] = {
 		stage_rules_drop, false },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,
 		stage_content_finish, stage_content_drop, false },
+	{ CHECK_BOUNCE, SIDE_INBOUND, 3, bounce_stage_begin, NULL, NULL, bounce_stage_finish, NULL, false },
 	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, sent_begin, sent_header, NULL, sent_finish, NULL, false },
 	{ CHECK_DKIM, SIDE_OUTBOUND, STAGE_SIGN_WAVE, stage_sign_begin, stage_sign_header, NULL, stage_sign_finish,
 		stage_sign_drop, true },

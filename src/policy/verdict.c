@@ -10,6 +10,8 @@
  */
 #include "policy/verdict.h"
 
+#include "check/notice.h"
+
 enum kind {
 	KIND_REPUTATION,	/* of the client or the sender, or of content: exemptions apply */
 	KIND_FACT,		/* holds for everybody */
@@ -166,6 +168,63 @@ static enum disposition content_put_off(const struct weighing *w, const struct f
 	return mark_if_trusted(w, DISPOSITION_DEFER);
 }
 
+/* ---- bounces ---- */
+
+static enum disposition chosen(uint8_t choice)
+{
+	static const enum disposition of[] = { DISPOSITION_ACCEPT, DISPOSITION_MARK, DISPOSITION_REJECT };
+
+	return of[choice];
+}
+
+/* What the domain says of a bounce that proves so much. Other notices are marked with their kind and let in. */
+static enum disposition bounce_disposition(const struct weighing *w, uint8_t choice)
+{
+	const struct notice *n = w->envelope->notice;
+
+	return n && notice_is_bounce(n->kind) ? mark_if_trusted(w, chosen(choice)) : DISPOSITION_ACCEPT;
+}
+
+static enum disposition bounce_proven(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->domain ? bounce_disposition(w, w->domain->bounces.proven) : DISPOSITION_ACCEPT;
+}
+
+static enum disposition bounce_plausible(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->domain ? bounce_disposition(w, w->domain->bounces.plausible) : DISPOSITION_ACCEPT;
+}
+
+/* Refused only where all mail leaves through here, by the word of the postmaster. */
+static enum disposition bounce_unproven(const struct weighing *w, const struct finding *f)
+{
+	enum disposition d = w->domain ? bounce_disposition(w, w->domain->bounces.unproven) : DISPOSITION_ACCEPT;
+
+	(void)f;
+	return d == DISPOSITION_REJECT && !w->domain->bounces.enrolled ? DISPOSITION_MARK : d;
+}
+
+static enum disposition bounce_refuted(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->domain ? bounce_disposition(w, w->domain->bounces.refuted) : DISPOSITION_ACCEPT;
+}
+
+/* The ledger, or the key of a signature, could not be asked. */
+static enum disposition bounce_unknown(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->domain ? bounce_disposition(w, 1) : DISPOSITION_ACCEPT;
+}
+
+static enum disposition null_sender(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->domain ? mark_if_trusted(w, chosen(w->domain->bounces.null_sender)) : DISPOSITION_ACCEPT;
+}
+
 static const struct rule rules[] = {
 	{ CHECK_CLIENT, RESULT_DENIED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_DENIED, NULL },
 	{ CHECK_DNSBL, RESULT_LISTED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_LISTED, listed },
@@ -184,6 +243,15 @@ static const struct rule rules[] = {
 	{ CHECK_RECIPIENT, RESULT_UNCONFIRMED, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED,
 		NULL },
 	{ CHECK_RECIPIENT, RESULT_UNKNOWN, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNKNOWN, NULL },
+	{ CHECK_BOUNCE, RESULT_NEVER_SENDS, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NEVER_SENDS, NULL },
+	{ CHECK_BOUNCE, RESULT_PROVEN, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_UNWANTED, bounce_proven },
+	{ CHECK_BOUNCE, RESULT_PLAUSIBLE, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_UNWANTED,
+		bounce_plausible },
+	{ CHECK_BOUNCE, RESULT_UNPROVEN, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_UNPROVEN,
+		bounce_unproven },
+	{ CHECK_BOUNCE, RESULT_REFUTED, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_REFUTED, bounce_refuted },
+	{ CHECK_BOUNCE, RESULT_TEMPERROR, AT_END, KIND_REPUTATION, DISPOSITION_MARK, REPLY_NONE, bounce_unknown },
+	{ CHECK_BOUNCE, RESULT_NULL_SENDER, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_NULL_SENDER, null_sender },
 	{ CHECK_CONTENT, RESULT_VIRUS, AT_END, KIND_FACT, DISPOSITION_REJECT, REPLY_VIRUS_FOUND, content_refused },
 	{ CHECK_CONTENT, RESULT_SPAM, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPAM_CONTENT, content_refused },
 	{ CHECK_CONTENT, RESULT_REFUSED, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CONTENT_UNWANTED,

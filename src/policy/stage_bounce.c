@@ -1,0 +1,218 @@
+/*
+ * From the facts of a notice to its finding.
+ *
+ * A signature of our own on the returned header section is looked at only if tag, mark and ledger do not prove anything: it costs a
+ * question to DNS. One that proves alone tells something else besides: the message left by another door, so
+ * the domain is not ready to have refused what is unproven.
+ *
+ * Tags can be guessed at, so false ones are counted per client, and of a client that has shown many one that fits
+ * proves nothing.
+ */
+#include "policy/stage_bounce.h"
+
+#include "base/log.h"
+#include "check/dkim.h"
+#include "check/finding.h"
+#include "check/notice.h"
+
+#define GUESSES 10u	/* false tags of a client before one that fits proves nothing: 10 in 2^24 */
+
+struct bounce_stage {
+	const struct message_view *view;
+	const struct domain_conf *domain;
+	struct bounce_question question;
+	struct address_form form;
+	struct bounce_proof proof;
+	bool signature_trouble;
+};
+
+/* ---- RCPT ---- */
+
+static bool has_our_form(const struct address_form *form)
+{
+	return (form->tag == ADDRESS_TAG_PRVS || form->tag == ADDRESS_TAG_PRVS_SWAPPED) && form->tag_text.n == 10;
+}
+
+bool bounce_tag_is_ours(const struct config *c, const struct address_form *form)
+{
+	return has_our_form(form) && proof_keys_find(&c->bounces.keys, form->tag_text.p[0]);
+}
+
+void bounce_stage_recipient(const struct config *c, const struct domain_conf *d, struct envelope *e, const struct recipient *r)
+{
+	const char *where;
+	struct finding *f;
+
+	if (!d || !path_is_null(&e->reverse_path) || config_mode(c, d, CHECK_BOUNCE, false) == MODE_OFF ||
+	    !address_list_contains(&d->bounces.never_sends, r->canonical, &where))
+		return;
+	f = finding_add(&e->findings, e->arena, CHECK_BOUNCE, RESULT_NEVER_SENDS,
+		"a notice for an address that never sends");
+	f->evidence = where;
+	f->recipient = r;
+}
+
+/* ---- a signature of ours on what comes back ---- */
+
+static bool is_our_domain(void *arg, struct slice name)
+{
+	const struct bounce_stage *s = arg;
+	struct slice ours = slice_of(s->domain->name);
+
+	/* d= is the domain of the addressee or stands above it. */
+	return slice_find(name, '.') >= 0 && slice_ends_nocase(ours, name) &&
+		(ours.n == name.n || ours.p[ours.n - name.n - 1] == '.');
+}
+
+/* Signatures say who is the author (From), and do not know the envelope. */
+static bool is_author(struct arena *a, const struct header *h, struct slice addressee)
+{
+	const struct field *f = header_field(h, SLICE("From"), 0);
+	struct slice value = f ? field_unfolded(a, f) : SLICE_NULL, canonical;
+	ptrdiff_t open = slice_rfind(value, '<'), close = slice_rfind(value, '>');
+
+	if (open >= 0 && close > open)
+		value = slice_make(value.p + open + 1, (size_t)(close - open - 1));
+	return address_canonical(a, slice_trim(value), SLICE_NULL, &canonical) && slice_eq(canonical, addressee);
+}
+
+static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
+{
+	const struct services *services = s->view->services;
+	struct arena *a = s->view->envelope->arena;
+	struct header *h = arena_new(a, struct header);
+	struct dkim_check *d = dkim_begin(a, &s->view->config->dkim);
+	struct auth_facts facts = { .dkim = NULL };
+	struct findings unused = { NULL };
+
+	header_init(h, a, NOTICE_ORIGINAL_MAX + 1024, 1000);
+	header_push(h, s->question.notice->original.header);
+	header_finish(h);
+	if (!services->dns || !header_field(h, SLICE("DKIM-Signature"), 0) || !is_author(a, h, s->question.addressee))
+		return;
+	dkim_header(d, h, NULL);
+	dkim_only(d, is_our_domain, s);
+	dkim_finish(d, services->dns, services->dkim_keys, clock_wall_seconds(), &facts, &unused, until);
+	for (const struct dkim_facts *f = facts.dkim; f; f = f->next) {
+		if (f->result == RESULT_PASS)
+			s->question.signed_by = f->domain;
+		s->signature_trouble |= f->result == RESULT_TEMPERROR;
+	}
+}
+
+/* ---- the notice ---- */
+
+void *bounce_stage_begin(const struct message_view *view)
+{
+	const struct recipient *r = view->envelope->recipients;
+	struct bounce_stage *s;
+
+	if (!r || !view->domain)
+		return NULL;
+	s = arena_new(view->envelope->arena, struct bounce_stage);
+	s->view = view;
+	s->domain = view->domain;
+	s->question = (struct bounce_question){ .conf = &view->config->bounces, .store = view->services->store,
+		.addressee = r->canonical };
+	if (address_form(view->envelope->arena, &r->path, view->domain->separators, &s->form)) {
+		s->question.form = &s->form;
+		if (has_our_form(&s->form))
+			s->question.tag = s->form.tag_text;
+	}
+	return s;
+}
+
+static ASYNC void judge(struct bounce_stage *s, deadline until)
+{
+	const struct services *services = s->view->services;
+	struct envelope *e = s->view->envelope;
+	struct bounce_question *q = &s->question;
+
+	q->notice = e->notice;
+	q->now = clock_wall_seconds();
+	q->guesser = services->rates && rate_score(services->rates, &e->client->ip, RATE_FALSE_TAG) >= GUESSES;
+	q->remember = false;
+	bounce_judge(&s->proof, q, e->arena);
+	if (s->proof.result == RESULT_UNPROVEN)
+		look_for_signature(s, until);
+	q->remember = true;
+	bounce_judge(&s->proof, q, e->arena);
+}
+
+static void learn(struct bounce_stage *s)
+{
+	const struct services *services = s->view->services;
+	const struct ip *client = &s->view->envelope->client->ip;
+
+	if (s->proof.tag_failed && services->rates)
+		rate_count(services->rates, client, RATE_FALSE_TAG);
+	if (s->proof.elsewhere && services->store)
+		sent_exit_elsewhere(services->store, slice_of(s->domain->name), clock_wall_seconds());
+}
+
+static const char *evidence_of(const struct bounce_stage *s, uint32_t unproven)
+{
+	const struct envelope *e = s->view->envelope;
+	struct str text = STR_IN(e->arena);
+
+	str_printf(&text, "%s by %s", notice_kind_name(e->notice->kind), bounce_method_name(s->proof.method));
+	if (s->proof.message_id.n > 0) {
+		str_puts(&text, "; about ");
+		str_escaped(&text, s->proof.message_id, 200);
+	}
+	if (unproven > 1)
+		str_printf(&text, "; this client's unproven notice number %u of late", unproven);
+	return str_cstr(&text);
+}
+
+static void report(struct bounce_stage *s, struct findings *found, nanoseconds began)
+{
+	const struct rates *rates = s->view->services->rates;
+	struct envelope *e = s->view->envelope;
+	const struct bounce_proof *p = &s->proof;
+	enum result result = p->result;
+	uint32_t unproven = 0;
+	struct finding *f;
+
+	if (result == RESULT_UNPROVEN && rates && notice_is_bounce(e->notice->kind))
+		unproven = rate_count(s->view->services->rates, &e->client->ip, RATE_UNPROVEN_NOTICE);
+	/* A question without an answer is no "no". */
+	if (result == RESULT_UNPROVEN && (p->store_trouble || s->signature_trouble))
+		result = RESULT_TEMPERROR;
+	f = finding_timed(found, e->arena, CHECK_BOUNCE, result, began, result != RESULT_TEMPERROR ? p->reason :
+		p->store_trouble ? "no proof, and the sent ledger cannot be asked" :
+		"no proof, and the key of our own signature cannot be asked for");
+	f->evidence = evidence_of(s, unproven);
+	header_change_add(&e->changes, e->arena, HEADER_PREPEND, 0, slice_of(arena_printf(e->arena,
+		"Spurn-Notice: %s; proof=%s\r\n", notice_kind_name(e->notice->kind), result_name(result))));
+}
+
+/* Mail under a null reverse-path that is no notice: posts of some mailing lists, and spam that dodges SPF. */
+static void look_at_null_sender(struct bounce_stage *s, struct findings *found)
+{
+	const struct envelope *e = s->view->envelope;
+
+	if (!path_is_null(&e->reverse_path) || e->auth.spf.result == RESULT_PASS || e->auth.dmarc.result == RESULT_PASS ||
+	    dkim_best(&e->auth) == RESULT_PASS || e->auth.spf.result == RESULT_TEMPERROR ||
+	    dkim_best(&e->auth) == RESULT_TEMPERROR)
+		return;
+	finding_add(found, e->arena, CHECK_BOUNCE, RESULT_NULL_SENDER,
+		"the reverse-path is null, the message is no notice, and nothing stands behind it");
+}
+
+ASYNC void bounce_stage_finish(void *state, struct findings *found, deadline until)
+{
+	struct bounce_stage *s = state;
+	const struct notice *notice = s->view->envelope->notice;
+	nanoseconds began = clock_precise();
+
+	if (!notice)
+		return;
+	if (notice->kind == NOTICE_MESSAGE) {
+		look_at_null_sender(s, found);
+		return;
+	}
+	judge(s, until);
+	learn(s);
+	report(s, found, began);
+}
