@@ -165,9 +165,11 @@ static ASYNC void obey(struct str *out, struct slice line, deadline d)
 		observe(out, rest);
 	else if (slice_eq(verb, SLICE("recipient")))
 		control_recipient(out, rest, d);
+	else if (slice_eq(verb, SLICE("sent")))
+		control_sent(out, rest);
 	else
 		control_error(out, "unknown request; there are: status, waits, observe on|off|show, "
-			"recipient show|probe|forget ADDRESS");
+			"recipient show|probe|forget ADDRESS, sent SENDER WHAT");
 }
 
 /* Root, our user, our group (its first or a further one). */

@@ -24,6 +24,10 @@ void control_status(struct str *out);
 void control_waits(struct str *out);
 
 /* control_recipient.c: "show ADDRESS", "probe ADDRESS", "forget ADDRESS". */
+/* control_sent.c: "SENDER MESSAGE-ID", "SENDER ADDRESS-OR-DOMAIN"; and "proofs" of the status. */
+void control_sent(struct str *out, struct slice arguments);
+void control_proofs(struct str *out);
+
 ASYNC void control_recipient(struct str *out, struct slice arguments, deadline d);
 
 #endif

@@ -268,6 +268,7 @@ void control_status(struct str *out)
 	json_open(out, "lists", '[');
 	list_files_each(add_list, out);
 	str_addc(out, ']');
+	control_proofs(out);
 	json_bool(out, "recipient_alarm", recipient_flip_alarm());
 	str_puts(out, "}\n");
 }

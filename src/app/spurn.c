@@ -50,6 +50,14 @@ static const struct command {
 	  "tells what kind of automatic mail a message is, whom it says failed, what it returns",
 	  "PATH is a file, a directory, a Maildir, an mbox, or - for standard input. --json prints one object a\n"
 	  "line. What cannot be read is named on standard error.\n" },
+	{ "keys", tool_keys, "list [--json] | new [--after 1h] | retire ID [--overlap 15d] [--dir DIRECTORY] [-c FILE]",
+	  "the keys under which mail that leaves is marked: lists them, makes one, retires one",
+	  "new makes a key that is in use at once, or after the time given: copy its file to every node before. A\n"
+	  "retired key makes no proofs any more, and is believed for the overlap (lifetime and a day). The daemon takes\n"
+	  "changes at its next reload. Without --dir, keys { dir } of the configuration.\n" },
+	{ "sent", tool_sent, "ADDRESS MESSAGE-ID|ADDRESS|DOMAIN [-c FILE] [--json]",
+	  "asks the sent ledger: has ADDRESS sent this message, or written to them lately?",
+	  "The running daemon is asked. Exit status: 0 it has, 1 nothing is known of it.\n" },
 	{ "doctor", tool_doctor, "[-c FILE]",
 	  "check --live and the state of the running daemon: only what needs attention",
 	  "Exit status: 0 nothing wrong, 1 something is.\n" },

@@ -132,5 +132,7 @@ int tool_observe(struct tool *t, int argc, char **argv);
 int tool_spf(struct tool *t, int argc, char **argv);
 int tool_bounce(struct tool *t, int argc, char **argv);
 int tool_recipient(struct tool *t, int argc, char **argv);
+int tool_keys(struct tool *t, int argc, char **argv);
+int tool_sent(struct tool *t, int argc, char **argv);
 
 #endif

@@ -23,6 +23,9 @@ static void attend_daemon(struct tool *t, struct tool_table *table, const json_t
 		attend(t, table, "observe", "on: refusals by judgement are recorded and not given (spurn observe off)");
 	if (tool_is(s, "reload_failed"))
 		attend(t, table, "reload", "the last one was refused, the old configuration holds (spurn check)");
+	if (tool_is(json_object_get(s, "proofs"), "keys_configured") &&
+	    tool_text(t, json_object_get(s, "proofs"), "key_in_use")[0] == '\0')
+		attend(t, table, "keys", "none is in use: what leaves is not marked (spurn keys new)");
 	if (tool_is(s, "recipient_alarm"))
 		attend(t, table, "recipients", "many known addresses turned unknown: a backend may be broken");
 	if (tool_number(s, "crashes") > 0)
@@ -213,6 +216,25 @@ static void print_lists(struct tool *t, const json_t *s)
 	print_table(t, "lists", &table);
 }
 
+static void print_proofs(struct tool *t, const json_t *s)
+{
+	const json_t *proofs = json_object_get(s, "proofs"), *d;
+	struct tool_table table = { 0 };
+	size_t i;
+
+	json_array_foreach(json_object_get(proofs, "domains"), i, d) {
+		int64_t since = tool_number(d, "marked_since_s"), elsewhere = tool_number(d, "elsewhere_s");
+
+		tool_row(t, &table, tool_text(t, d, "name"), tool_is(d, "enrolled") ? "enrolled" :
+			tool_is(d, "ready") ? "ready: enrolled yes may be said" : "not ready yet",
+			since < 0 ? "nothing has left here" :
+				arena_printf(&t->arena, "leaves marked since %s", tool_span(t, since * 1000)),
+			elsewhere < 0 ? "no other exit was seen" :
+				arena_printf(&t->arena, "another exit was seen %s ago", tool_span(t, elsewhere * 1000)), NULL);
+	}
+	print_table(t, "bounce proofs", &table);
+}
+
 static void print_status(struct tool *t, const json_t *s)
 {
 	struct tool_table table = { 0 };
@@ -224,6 +246,7 @@ static void print_status(struct tool *t, const json_t *s)
 	print_backends(t, s);
 	print_scanners(t, s);
 	print_lists(t, s);
+	print_proofs(t, s);
 	print_counts(t, "counted since the start", json_object_get(s, "counters"));
 	print_counts(t, "oddities of peers", json_object_get(s, "glitches"));
 }
