@@ -43,6 +43,7 @@ struct notice_reader {
 	bool report;			/* multipart/report */
 	bool status_alone;		/* the message is a delivery-status and nothing else */
 	struct slice report_type;
+	struct slice charset;		/* of the text part at hand */
 	bool header_broken;		/* it ended in a line that is no field */
 	bool tls_report, dmarc_report;	/* an attachment of the kind */
 	struct slice original;		/* the header section of the first enclosed message */
@@ -136,6 +137,15 @@ static void report_look(struct notice_reader *r, const struct mime_part *p)
 		r->dmarc_report = true;
 }
 
+static void charset_note(struct notice_reader *r, const struct mime_part *p)
+{
+	const struct field *f = mime_field(p, SLICE("Content-Type"), 0);
+
+	r->charset = SLICE_NULL;
+	if (f && strcmp(p->type, "text") == 0)
+		mime_parameter(r->arena, f->value, SLICE("charset"), &r->charset);
+}
+
 static void top_begin(struct notice_reader *r, const struct mime_part *p)
 {
 	const struct field *f = mime_field(p, SLICE("Content-Type"), 0);
@@ -190,6 +200,7 @@ static enum mime_want on_begin(void *arg, struct mime_part *p)
 		else
 			role = role_of(p);
 		report_look(r, p);
+		charset_note(r, p);
 		if (role != ROLE_NONE && role != ROLE_MESSAGE && r->kept[role].seen && !r->kept[role].full)
 			str_puts(&r->kept[role].text, role == ROLE_TEXT || role == ROLE_HTML ? "\n\n" : "");
 		/* One report of a kind, and one header section. */
@@ -223,6 +234,8 @@ static void on_body(void *arg, struct mime_part *p, struct slice piece)
 		return;
 	if (!k->text.arena)
 		k->text = STR_IN(r->arena);
+	if (role == ROLE_TEXT || role == ROLE_HTML)
+		piece = mime_charset(r->arena, r->charset, piece);
 	if (k->text.n + piece.n >= room_of(role)) {
 		piece = slice_head(piece, room_of(role) - k->text.n);
 		k->full = true;
@@ -549,7 +562,7 @@ static struct weight weigh(const struct notice_reader *r, const struct notice_te
 	w.points += r->report ? 2 : 0;
 	w.points += (returned || r->enclosed) && is_machine(h) ? 1 : 0;
 	w.points += w.named && !w.text ? 2 : 0;
-	w.points -= h->list ? mailer ? 1 : 3 : 0;	/* owners of lists get the bounces of their members */
+	w.points -= h->list ? h->daemon ? 1 : 3 : 0;	/* owners of lists get the bounces of their members */
 	w.points -= prefix ? 1 : 0;
 	return w;
 }
