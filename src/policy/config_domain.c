@@ -108,7 +108,7 @@ static int check_of(struct slice name)
 
 bool loader_knows_check(int check)
 {
-	return check <= CHECK_DKIM || check == CHECK_BOUNCE || check == CHECK_CONTENT;
+	return check <= CHECK_DKIM || check == CHECK_BOUNCE || check == CHECK_NOTICE || check == CHECK_CONTENT;
 }
 
 /* The block of options that a check has for itself, and where they go; NULL: none. */

@@ -9,12 +9,15 @@
 #include "policy/stage_bounce.h"
 #include "policy/stage_content.h"
 #include "policy/stage_dkim.h"
+#include "policy/stage_notice.h"
 #include "policy/stage_sent.h"
 #include "policy/stage_sign.h"
 
 /* In the order in which findings stand in the record; the last row has no begin(). */
 static const struct message_check checks[] = {
 	{ CHECK_DKIM, SIDE_INBOUND, 1, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL, false },
+	{ CHECK_NOTICE, SIDE_BOTH, 1, stage_notice_begin, stage_notice_header, stage_notice_body,
+		stage_notice_finish, NULL, false },
 	{ CHECK_CONTENT, SIDE_INBOUND, 1, stage_rules_begin, stage_rules_header, stage_rules_body, stage_rules_finish,
 		stage_rules_drop, false },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,

@@ -83,7 +83,19 @@ enum check {
 	X(TRY_LATER, "try-later") \
 	X(DISAGREED, "disagreed") \
 	X(UNCHECKED, "unchecked") \
-	X(SKIPPED, "skipped")
+	X(SKIPPED, "skipped") \
+	X(DSN, "dsn") \
+	X(BOUNCE, "bounce") \
+	X(DELAY, "delay") \
+	X(SUCCESS, "success") \
+	X(MDN, "mdn") \
+	X(AUTO_REPLY, "auto-reply") \
+	X(CHALLENGE, "challenge") \
+	X(VIRUS_NOTICE, "virus-notice") \
+	X(FEEDBACK_REPORT, "feedback-report") \
+	X(REPORT, "report") \
+	X(COMPLAINT, "complaint") \
+	X(NOTICE, "notice")
 
 enum result {
 #define X(id, name) RESULT_##id,
