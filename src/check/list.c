@@ -616,6 +616,19 @@ static struct list_file *list_file_find(const char *path, enum list_kind kind, s
 	return NULL;
 }
 
+/* From now on it lives as long as the process. */
+static struct list_file *list_file_register(const struct list_file *fresh)
+{
+	struct list_file *f = arena_alloc(&registry, sizeof(*f));
+
+	*f = *fresh;
+	f->path = arena_copy(&registry, fresh->path, strlen(fresh->path));
+	f->separators = slice_copy(&registry, fresh->separators);
+	f->next = files;
+	files = f;
+	return f;
+}
+
 struct list_file *list_file_open(const char *path, enum list_kind kind, struct slice separators,
 	unsigned shrink_guard, struct arena *a, const char **why)
 {
@@ -640,13 +653,21 @@ struct list_file *list_file_open(const char *path, enum list_kind kind, struct s
 		*why = arena_copy(a, fresh.trouble, strlen(fresh.trouble));
 		return NULL;
 	}
-	f = arena_alloc(&registry, sizeof(*f));
-	*f = fresh;
-	f->path = arena_copy(&registry, path, strlen(path));
-	f->separators = slice_copy(&registry, separators);
-	f->next = files;
-	files = f;
-	return f;
+	return list_file_register(&fresh);
+}
+
+struct list_file *list_file_expect(const char *path, enum list_kind kind, struct slice separators)
+{
+	struct list_file *f = list_file_find(path, kind, separators);
+	struct list_file fresh = { .path = (char *)path, .kind = kind, .separators = separators };
+
+	if (f)
+		return f;
+	if (!list_file_load(&fresh)) {
+		fresh.version = version_new();
+		fresh.version->addresses = address_set_new(&fresh.version->arena);
+	}
+	return list_file_register(&fresh);
 }
 
 size_t list_file_count(const struct list_file *f)

@@ -30,6 +30,9 @@ struct list_file;
  * with another guard looks at a refused version once more. */
 struct list_file *list_file_open(const char *path, enum list_kind kind, struct slice separators,
 	unsigned shrink_guard, struct arena *a, const char **why);
+/* The same for a file that we make ourselves and that may not be there yet: then it is empty and has a trouble, until it
+ * comes. Whoever makes it guards it. */
+struct list_file *list_file_expect(const char *path, enum list_kind kind, struct slice separators);
 size_t list_file_count(const struct list_file *f);
 const char *list_file_path(const struct list_file *f);
 /* NULL: in order; else why the last reload was refused. */

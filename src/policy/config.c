@@ -85,11 +85,13 @@ static void read_statement(struct loader *l, const struct statement *st)
 		{ "senders", loader_read_senders }, { "dnsbl", loader_read_dnsbl }, { "domain", loader_read_domain },
 		{ "check", loader_read_check }, { "sign", loader_read_sign }, { "store", read_store }, { "scanner", loader_read_scanner }, { "content-rules", loader_read_rules },
 		{ "keys", loader_read_keys }, { "srs-secret", loader_read_srs },
+		{ "directory", NULL }, { "directory-serve", loader_read_directory_serve },
 	};
 
 	for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++)
 		if (slice_eq(st->words[0].text, slice_of(readers[i].name))) {
-			readers[i].read(l, st);
+			if (readers[i].read)
+				readers[i].read(l, st);
 			return;
 		}
 	loader_option(l, "", st, l->c);
@@ -133,10 +135,16 @@ static struct config *build(struct loader *l, const char *name, const struct sta
 	c->signers = arena_array(l->a, struct dkim_signer, count_blocks(first, SLICE("sign")) + 1);
 	c->dnsbl.zones = arena_array(l->a, struct dnsbl_zone_conf, count_blocks(first, SLICE("dnsbl")) + 1);
 	c->content.scanners = arena_array(l->a, struct scanner_conf, count_blocks(first, SLICE("scanner")) + 1);
+	c->directories = arena_array(l->a, struct directory_conf, count_blocks(first, SLICE("directory")) + 1);
+	/* Before the domains that name them. */
+	for (const struct statement *st = first; st; st = st->next)
+		if (slice_eq(st->words[0].text, SLICE("directory")))
+			loader_read_directory(l, st);
 	for (const struct statement *st = first; st; st = st->next)
 		read_statement(l, st);
 	loader_finish_content(l);
 	finish_site(l);
+	loader_finish_directories(l, &(struct word){ .source = file });
 	check_site(l, file);
 	if (l->report.errors == 0)
 		return c;

@@ -21,6 +21,7 @@
 #include "check/sender.h"
 #include "net/pool.h"
 #include "net/store.h"
+#include "policy/directory.h"
 #include "run/tls.h"
 
 struct listen_address {
@@ -109,6 +110,10 @@ struct config {
 	struct table domain_index;	/* by canonical name: config_domain() */
 	const struct backend **backends;
 	size_t backend_count;
+	struct directory_conf *directories;
+	size_t directory_count;
+	struct listen_address *directory_serve;	/* where other programs may ask directories */
+	size_t directory_serve_count;
 
 	const char *keys_dir;		/* NULL: none */
 	nanoseconds proof_life;		/* so long a proof is good, and the sent ledger remembers */

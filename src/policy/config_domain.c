@@ -232,6 +232,29 @@ static void read_domain_option(struct loader *l, const struct option *o, const s
 	}
 }
 
+/* "recipients directory NAME", or the kind of the directory instead of the word. false: it is something else. */
+static bool read_directory_source(struct loader *l, const struct statement *st, struct domain_draft *draft,
+	struct recipient_source *source)
+{
+	struct slice word = st->count == 3 ? st->words[1].text : SLICE_NULL;
+	const struct directory_conf *d;
+
+	if (!slice_eq(word, SLICE("directory")) && !slice_eq(word, SLICE("ldap")) && !slice_eq(word, SLICE("sql")) &&
+		!slice_eq(word, SLICE("socketmap")))
+		return false;
+	d = loader_directory(l, st->words[2].text);
+	if (!d) {
+		report_error(&l->report, &st->words[2], "there is no directory %.*s { ... }", SLICE_ARG(st->words[2].text));
+		return true;
+	}
+	if (!slice_eq(word, SLICE("directory")) && !slice_eq(word, slice_of(directory_kind_name(d->kind))))
+		report_error(&l->report, &st->words[1], "directory %s is of kind %s", d->name, directory_kind_name(d->kind));
+	*source = (struct recipient_source){ .kind = SOURCE_DIRECTORY, .directory = &d->source,
+		.file = d->copy ? list_file_expect(d->copy, LIST_RECIPIENTS, draft->conf->separators) : NULL };
+	draft->conf->recipients.source_count++;
+	return true;
+}
+
 static void read_sources(struct loader *l, struct domain_draft *draft)
 {
 	struct recipient_conf *conf = &draft->conf->recipients;
@@ -250,9 +273,9 @@ static void read_sources(struct loader *l, struct domain_draft *draft)
 			source->kind = SOURCE_CALLFORWARD;
 			conf->callforward = true;
 			conf->source_count++;
-		} else {
+		} else if (!read_directory_source(l, st, draft, source)) {
 			report_error(&l->report, &st->words[st->count > 1],
-				"recipients file FILE, or recipients callforward");
+				"recipients file FILE, recipients directory NAME, or recipients callforward");
 		}
 	}
 	conf->sources = sources;

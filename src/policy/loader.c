@@ -11,7 +11,7 @@
 #include "policy/loader.h"
 #include "policy/value.h"
 
-static const char *const later_blocks[] = { "console", "directory", NULL };
+static const char *const later_blocks[] = { "console", NULL };
 
 static bool is_among(const char *const *names, struct slice name)
 {

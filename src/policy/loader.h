@@ -64,6 +64,13 @@ void loader_read_srs(struct loader *l, const struct statement *st);
 void loader_read_bounces(struct loader *l, const struct statement *block, struct domain_conf *d);
 void loader_read_check(struct loader *l, const struct statement *block);
 void loader_read_sign(struct loader *l, const struct statement *block);
+void loader_read_directory(struct loader *l, const struct statement *block);
+void loader_read_directory_serve(struct loader *l, const struct statement *st);
+
+/* The directory of that name, or NULL; all of them have been read when domains are. */
+struct directory_conf *loader_directory(struct loader *l, struct slice name);
+/* Once state-dir is known: where workers ask. */
+void loader_finish_directories(struct loader *l, const struct word *nowhere);
 
 /* Defaults of what checks have besides their mode. */
 void loader_check_defaults(struct loader *l);

@@ -14,6 +14,7 @@
 #define SITE(field) FIELD(config, field)
 #define LISTENER(field) FIELD(listener_conf, field)
 #define BACKEND(field) FIELD(backend, field)
+#define DIRECTORY(field) FIELD(directory_conf, field)
 #define NO_FIELD 0, 0
 #define NONE 0, 0
 #define CUSTOM OPTION_CUSTOM
@@ -26,6 +27,7 @@ const struct option_block option_blocks[] = {
 	{ "senders", NULL, "Local lists of sender addresses: user@domain, @domain, @.domain for its sub-domains, user@ for any domain." },
 	{ "dnsbl", "ZONE", "A DNS list. Its weight is added to a client's score; a negative weight makes it an allow list. Only answers inside the ranges given count. Each zone is tested at start and hourly as RFC 5782 section 5 says and switched off while it fails." },
 	{ "domain", "NAME", "A domain of this site: its backend and the sources that know its mailboxes." },
+	{ "directory", "NAME", "A user database that tells whether a mailbox exists: one of ldap, sql and socketmap. LDAP and SQL are asked by a process of their own, which alone reads the password and is started when there is one of them. Whatever goes wrong with a directory (no connection, no time left, a wrong password, TLS, a limit of the server) makes an address unknown, never absent." },
 	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf, dkim, recipient, notice (what kind of automatic answer a message is) or content (scanners). All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
 	{ "check recipient", NULL, "What the check recipient takes besides its mode." },
 	{ "check bounce", NULL, "What the check bounce takes besides its mode. It observes unless said otherwise: what a domain's bounces block says bites with mode enforce." },
@@ -63,6 +65,8 @@ const struct option options[] = {
 	{ "", "journal-keep", OPTION_DURATION, NULL, 3600 * NS_PER_SECOND, INT64_MAX, "90d", "DURATION", "Journal files older than this are deleted.", SITE(journal_keep) },
 	{ "", "journal-detail", OPTION_DURATION, NULL, 3600 * NS_PER_SECOND, INT64_MAX, "14d", "DURATION", "Records older than this are rewritten with hashed addresses and shortened IP addresses.", SITE(journal_detail) },
 	{ "", "watchdog", OPTION_DURATION, NULL, NS_PER_SECOND, 3600 * NS_PER_SECOND, "30s", "DURATION", "A worker whose loop has not turned for so long is replaced.", SITE(watchdog) },
+
+	{ "", "directory-serve", CUSTOM, NULL, NONE, NULL, "ADDRESS:PORT | unix:/path ...", "Where other programs may ask the ldap and sql directories of this configuration, in the socketmap protocol and by their names: Postfix reads one as socketmap:inet:127.0.0.1:PORT:NAME. Whoever reaches it may ask. Changed at the next start only.", NO_FIELD },
 
 	{ "listener", "address", CUSTOM, NULL, NONE, NULL, "ADDRESS:PORT ...", "Addresses to listen on; [ADDRESS]:PORT for IPv6. Required.", NO_FIELD },
 	{ "listener", "tls-certificate", OPTION_PATH, NULL, NONE, NULL, "FILE", "Certificate chain in PEM; with tls-key it makes STARTTLS available. Watched, and swapped when it changes.", LISTENER(tls_certificate) },
@@ -115,7 +119,7 @@ const struct option options[] = {
 	{ "dnsbl", "label", OPTION_WORD, NULL, NONE, NULL, "NAME", "How the list is called in records. A zone name with an access key in it is never shown.", FIELD(dnsbl_zone_conf, label) },
 
 	{ "domain", "backend", CUSTOM, NULL, NONE, NULL, "URL ... [tls=verify|opportunistic|none]", "Delivery servers, in order of preference: smtp://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:/path. Required.", NO_FIELD },
-	{ "domain", "recipients", CUSTOM, NULL, NONE, NULL, "file FILE | callforward", "A source of recipients; several are asked in their order. Required.", NO_FIELD },
+	{ "domain", "recipients", CUSTOM, NULL, NONE, NULL, "file FILE | directory NAME | callforward", "A source of recipients; several are asked in their order. A directory may also be named by its kind: ldap NAME, sql NAME, socketmap NAME. What none of them knows does not exist, unless one of them could not tell. Required.", NO_FIELD },
 	{ "domain", "sub-address", CUSTOM, NULL, NONE, NULL, "CHARACTERS", "Characters that begin a sub-address, such as \"+\".", NO_FIELD },
 	{ "domain", "shrink-guard", OPTION_COUNT_NUMBER, NULL, 0, 100, "20", "PERCENT", "A recipient file that lost more of its entries than this is refused and said aloud; 0: no guard.", NO_FIELD },
 	{ "domain", "backend-connections", OPTION_COUNT_NUMBER, NULL, 1, 10000, "50", "N", "Connections to each host of the backend, per worker.", BACKEND(max_connections) },
@@ -126,6 +130,28 @@ const struct option options[] = {
 	{ "domain", "bounces", CUSTOM, NULL, NONE, NULL, "{ ... }", "What notices lead to; see bounces below.", NO_FIELD },
 	{ "domain", "check", CUSTOM, NULL, NONE, NULL, "NAME { mode MODE; }", "The mode of a check for this domain; all else about a check holds for the whole site.", NO_FIELD },
 	{ "domain", "content", CUSTOM, NULL, NONE, NULL, "NAME ... | none", "Which scanners see this domain's mail; all if not given. Recipients of domains that want others come in a transaction of their own.", NO_FIELD },
+
+	{ "directory", "ldap", CUSTOM, NULL, NONE, NULL, "URL ...", "LDAP servers, in order of preference: ldap://HOST[:PORT], ldaps://HOST[:PORT], ldapi://PATH (with %2F for each / of the path).", NO_FIELD },
+	{ "directory", "sql", CUSTOM, NULL, NONE, NULL, "postgresql | mysql | sqlite CONNECTION", "A database. postgresql: a connection string of libpq (\"host=db.example.org dbname=mail user=spurn sslmode=verify-full\"); mysql (or mariadb): host=, port=, socket=, dbname=, user=, tls=none, require or verify, with blanks between; sqlite: the path of the file.", NO_FIELD },
+	{ "directory", "socketmap", CUSTOM, NULL, NONE, NULL, "unix:/path | inet:ADDRESS:PORT MAP", "A map served by another program in the socketmap protocol of Postfix and Sendmail. It is asked for canonical addresses; OK means exists, NOTFOUND means does not, all else is no answer.", NO_FIELD },
+	{ "directory", "base", OPTION_WORD, NULL, NONE, NULL, "DN", "ldap: where the search begins. Required there.", DIRECTORY(base) },
+	{ "directory", "scope", OPTION_CHOICE, "base|one|sub", NONE, "sub", "SCOPE", "ldap: how deep it goes.", DIRECTORY(scope) },
+	{ "directory", "bind-dn", OPTION_WORD, NULL, NONE, NULL, "DN", "ldap: as whom Spurn asks; anonymous if not given.", DIRECTORY(bind_dn) },
+	{ "directory", "password-file", OPTION_PATH, NULL, NONE, NULL, "FILE", "ldap, sql: its first line is the password. Read at each new connection by the directory process; readable by the user that Spurn runs as, and nobody else.", DIRECTORY(password_file) },
+	{ "directory", "starttls", OPTION_BOOL, NULL, NONE, "no", "yes|no", "ldap: TLS on an ldap:// connection, before anything else is said.", DIRECTORY(starttls) },
+	{ "directory", "tls-verify", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "ldap: the server's certificate must be good for its name.", DIRECTORY(tls_verify) },
+	{ "directory", "ca-file", OPTION_PATH, NULL, NONE, NULL, "FILE", "ldap, mysql: certificate authorities; the system's if not given.", DIRECTORY(ca_file) },
+	{ "directory", "template", OPTION_CHOICE, "none|openldap|active-directory", NONE, "none", "NAME", "ldap: filters and attributes for a usual schema. openldap: mail, mailLocalAddress, mailAlternateAddress. active-directory: proxyAddresses (smtp: and SMTP:) and mail, of persons, groups and contacts, without disabled accounts, but with the shared mailboxes, rooms and equipment of Exchange, which are disabled by nature. What is given beside it holds instead.", DIRECTORY(template) },
+	{ "directory", "filter", CUSTOM, NULL, NONE, NULL, "\"(FILTER)\"", "ldap: finds an entry for an address: %s is the address, %u its local part, %d its domain, all in canonical form and escaped; %% a percent sign. An entry found means that the mailbox exists.", NO_FIELD },
+	{ "directory", "list-filter", CUSTOM, NULL, NONE, NULL, "\"(FILTER)\"", "ldap: finds all entries with addresses, for copy.", NO_FIELD },
+	{ "directory", "attributes", CUSTOM, NULL, NONE, NULL, "NAME ...", "ldap: the attributes that hold addresses, for copy; smtp: before an address is dropped, values of other types (SIP:, X500:) are passed over.", NO_FIELD },
+	{ "directory", "query", CUSTOM, NULL, NONE, NULL, "\"SELECT ...\"", "sql: gives a row if the mailbox exists and none if it does not: $1 is the address, $2 its local part, $3 its domain, in canonical form (lower case) and always as parameters. A first column that is NULL is no row; one that is 0, false or empty is no answer, since that can be meant either way. Required there.", NO_FIELD },
+	{ "directory", "list-query", CUSTOM, NULL, NONE, NULL, "\"SELECT ...\"", "sql: gives all addresses in its first column, for copy.", NO_FIELD },
+	{ "directory", "timeout", OPTION_DURATION, NULL, 100 * NS_PER_MS, 60 * NS_PER_SECOND, "5s", "DURATION", "One question, with all it takes to be asked.", DIRECTORY(timeout) },
+	{ "directory", "connections", OPTION_COUNT_NUMBER, NULL, 1, 64, "8", "N", "Questions at one time: of the directory process to the server, and of each worker.", DIRECTORY(connections) },
+	{ "directory", "canary", CUSTOM, NULL, NONE, NULL, "ADDRESS", "ldap, sql: an address that always exists. Each minute in which the directory denies one, it is asked for this one, too; if it does not know it, it has lost its data or our right to read them, and its \"no\" is no answer.", NO_FIELD },
+	{ "directory", "copy", CUSTOM, NULL, NONE, NULL, "FILE [every DURATION]", "ldap, sql: a file of all addresses that the directory lists, renewed on this schedule and by spurn recipient sync; whom it names still exists while the directory does not answer. It is swapped atomically.", NO_FIELD },
+	{ "directory", "shrink-guard", OPTION_COUNT_NUMBER, NULL, 0, 100, "20", "PERCENT", "A copy that would lose more of its entries than this is refused and said aloud; 0: no guard.", DIRECTORY(shrink_guard) },
 
 	{ "check", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, NULL, "MODE", "off: not asked; observe: recorded as would=reject, changes nothing; enforce.", NO_FIELD },
 	{ "check recipient", "positive", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "7d", "DURATION", "How long a known address stays known.", FIELD(recipient_conf, positive_ttl) },

@@ -154,7 +154,7 @@ static const struct {
 	{ "domain x.example { backend nonsense; recipients callforward; }", "conf:3:28: error: nonsense: a backend is" },
 	{ "domain x.example { backend smtp://a:1 lmtp://b:2; recipients callforward; }", "speak one protocol" },
 	{ "domain x.example { backend smtp://a:1 tls=maybe; recipients callforward; }", "tls is verify" },
-	{ "domain x.example { backend smtp://a:1; recipients ldap x; }", "recipients file FILE, or recipients callforward" },
+	{ "domain x.example { backend smtp://a:1; recipients ldap x; }", "there is no directory x { ... }" },
 	{ "domain x.example { backend smtp://a:1; recipients file /nonexistent/users; }", "/nonexistent/users" },
 	{ "domain x.example { backend smtp://a:1; recipients callforward; shrink-guard 200; }", "0 to 100" },
 	{ "domain -x.example { backend smtp://a:1; recipients callforward; }", "is no domain name" },
