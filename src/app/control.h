@@ -23,6 +23,9 @@ void json_open(struct str *out, const char *name, char bracket);	/* '{' or '[' *
 void control_status(struct str *out);
 void control_waits(struct str *out);
 
+/* control_directory.c: a member of the status. */
+void control_directories(struct str *out);
+
 /* control_recipient.c: "show ADDRESS", "probe ADDRESS", "forget ADDRESS". */
 /* control_sent.c: "SENDER MESSAGE-ID", "SENDER ADDRESS-OR-DOMAIN"; and "proofs" of the status. */
 void control_sent(struct str *out, struct slice arguments);

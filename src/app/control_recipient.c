@@ -100,12 +100,33 @@ static bool add_cache(struct str *out, const struct subject *s, enum recipient_a
 	return true;
 }
 
-/* What is known without asking: the answer that RCPT would begin with. */
-static enum recipient_answer add_known(struct str *out, const struct subject *s)
+/* A directory and its copy. It is asked only by a probe. */
+static ASYNC enum recipient_answer add_directory(struct str *out, const struct subject *s,
+	const struct recipient_source *source, bool probe, deadline d)
+{
+	const char *name = arena_printf(out->arena, "directory %s", source->directory->name), *why = "not asked";
+	enum recipient_answer answer = RECIPIENT_CANNOT_TELL;
+
+	if (probe)
+		answer = recipient_ask_directory(source->directory, s->canonical, out->arena, &why, d);
+	add_source(out, name, answer_name(answer), answer == RECIPIENT_CANNOT_TELL ? slice_of(why) : SLICE_NULL);
+	if (source->file) {
+		bool has = list_file_contains_address(source->file, s->canonical);
+
+		add_source(out, arena_printf(out->arena, "copy %s", list_file_path(source->file)),
+			answer_name(has ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER), slice_of(list_file_trouble(source->file)));
+		if (has && answer == RECIPIENT_CANNOT_TELL)
+			answer = RECIPIENT_EXISTS;
+	}
+	return answer;
+}
+
+/* What is known before the backend is asked: the answer that RCPT would begin with. */
+static ASYNC enum recipient_answer add_known(struct str *out, const struct subject *s, bool probe, deadline d)
 {
 	const struct recipient_conf *conf = &s->domain->recipients;
 	enum recipient_answer answer = RECIPIENT_CANNOT_TELL, cached = RECIPIENT_ASK;
-	bool settled = false;
+	bool settled = false, unsure = false;
 
 	for (size_t i = 0; i < conf->source_count; i++) {
 		const struct recipient_source *source = &conf->sources[i];
@@ -117,6 +138,9 @@ static enum recipient_answer add_known(struct str *out, const struct subject *s)
 			said = has ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER;
 			add_source(out, arena_printf(out->arena, "file %s", list_file_path(source->file)),
 				answer_name(said), slice_of(list_file_trouble(source->file)));
+		} else if (source->kind == SOURCE_DIRECTORY) {
+			said = add_directory(out, s, source, probe, d);
+			unsure = unsure || said == RECIPIENT_CANNOT_TELL;
 		} else if (add_cache(out, s, &cached) && cached != RECIPIENT_CANNOT_TELL) {
 			said = cached;
 		}
@@ -125,6 +149,9 @@ static enum recipient_answer add_known(struct str *out, const struct subject *s)
 			answer = said;
 		settled = settled || said == RECIPIENT_EXISTS || source->kind == SOURCE_CALLFORWARD;
 	}
+	/* Nor is another's "no", where one could not tell: it might have known him. */
+	if (answer == RECIPIENT_NO_SUCH_USER && unsure && !conf->callforward)
+		answer = RECIPIENT_CANNOT_TELL;
 	return answer;
 }
 
@@ -200,11 +227,11 @@ static ASYNC enum recipient_answer add_probe(struct str *out, const struct subje
 	return answer;
 }
 
-/* A file that is the only source has the last word; else the backend, which holds the mailbox. */
+/* Files and directories that say no, or cannot tell, have the last word where the backend is not a source. */
 static enum recipient_answer combine(const struct recipient_conf *conf, enum recipient_answer known,
 	enum recipient_answer live)
 {
-	if (!conf->callforward && known == RECIPIENT_NO_SUCH_USER)
+	if (!conf->callforward && known != RECIPIENT_EXISTS)
 		return known;
 	return live;
 }
@@ -217,7 +244,7 @@ static ASYNC void show(struct str *out, const struct subject *s, bool probe, dea
 	json_text(out, "address", s->canonical);
 	json_cstr(out, "domain", s->domain->name);
 	json_open(out, "sources", '[');
-	answer = add_known(out, s);
+	answer = add_known(out, s, probe, deadline_min(d, deadline_in(PROBE_BUDGET)));
 	if (probe)
 		answer = combine(&s->domain->recipients, answer, add_probe(out, s, deadline_min(d,
 			deadline_in(PROBE_BUDGET))));

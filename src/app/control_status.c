@@ -265,6 +265,7 @@ void control_status(struct str *out)
 	add_dns(out, &worker.edge.services);
 	add_store(out, worker.edge.services.store);
 	add_journal(out, worker.edge.journal);
+	control_directories(out);
 	json_open(out, "lists", '[');
 	list_files_each(add_list, out);
 	str_addc(out, ']');

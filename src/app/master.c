@@ -15,6 +15,8 @@
  */
 #include "app/master.h"
 
+#include "app/directory_keeper.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -239,6 +241,7 @@ static _Noreturn void become_worker(unsigned slot, unsigned seat, int channel)
 	for (unsigned other = 0; other < RATE_WORKERS; other++)
 		if (m.children[other].pid)
 			close(m.children[other].channel);
+	directory_forget();
 	worker_run(&start);
 }
 
@@ -323,15 +326,29 @@ static void bury_child(unsigned slot, int status)
 	*child = (struct child){ 0 };
 }
 
+/* The directory process is no worker: what it must not hold open. */
+static void before_directory(void)
+{
+	for (size_t i = 0; i < m.socket_count; i++)
+		close(m.sockets[i].fd);
+	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
+		if (m.children[slot].pid)
+			close(m.children[slot].channel);
+	close(m.control_fd);
+}
+
 static void reap(void)
 {
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (directory_bury(pid, status))
+			continue;
 		for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
 			if (m.children[slot].pid == pid)
 				bury_child(slot, status);
+	}
 }
 
 /* A loop that has not turned is stuck: its sessions are lost anyway. */
@@ -380,6 +397,8 @@ static void reload(void)
 	m.config = fresh;
 	m.shared->reload_failed = 0;
 	m.shared->reloaded = clock_wall();
+	directory_let_go();
+	directory_keep(fresh, m.shared, m.options->foreground, before_directory);
 	order_all(ORDER_RELOAD);
 	close_dropped(fresh);
 	log_info("configuration reloaded");
@@ -519,6 +538,7 @@ static void upgrade(void)
 		fcntl(m.sockets[i].fd, F_SETFD, 0);
 	fcntl(m.shared_fd, F_SETFD, 0);
 	fcntl(m.control_fd, F_SETFD, 0);
+	directory_hand_over();
 	setenv(INHERIT, describe_inheritance(&a), 1);
 	log_info("upgrade: executing %s", m.options->argv[0]);
 	execv(m.options->argv[0], m.options->argv);
@@ -604,6 +624,7 @@ static void supervise(int signals)
 		if (m.stop_at && clock_now() >= m.stop_at)
 			kill_all();
 		fill_seats();
+		directory_keep(m.config, m.shared, m.options->foreground, before_directory);
 	}
 }
 
@@ -632,6 +653,7 @@ int master_run(const struct master_options *o, struct config *c)
 		return 73;
 	if (!inherit() && !first_start())
 		return 71;
+	directory_inherit();
 	m.shared->master_pid = getpid();
 	m.shared->started = clock_wall();
 	/* `spurn observe on` holds until it is switched off, over restarts, too. */
@@ -641,9 +663,12 @@ int master_run(const struct master_options *o, struct config *c)
 	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
 		if (m.children[slot].pid)
 			send_order(&m.children[slot], ORDER_QUIESCE, NULL, -1);
+	/* Before the workers: their first question finds its socket. */
+	directory_keep(c, m.shared, o->foreground, before_directory);
 	fill_seats();
 	log_info("started, %u workers", m.seats);
 	supervise(signals);
+	directory_stop(m.config);
 	unlink(arena_printf(&m.config->arena, "%s/control", m.config->state_dir));	/* c may be gone since a reload */
 	log_info("stopped");
 	return 0;

@@ -5,6 +5,7 @@
 #ifndef SPURN_APP_SHARED_H
 #define SPURN_APP_SHARED_H
 
+#include "app/directory.h"
 #include "base/log.h"
 #include "check/rate.h"
 #include "edge/session.h"
@@ -33,6 +34,7 @@ struct shared {
 	_Atomic uint64_t crashes;
 	uint64_t glitches[GLITCH_COUNT];
 	struct worker_slot slots[RATE_WORKERS];
+	struct directory_health directories[DIRECTORIES_SHOWN];	/* written by the directory process */
 	_Alignas(64) char rates[];
 };
 

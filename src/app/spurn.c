@@ -38,9 +38,15 @@ static const struct command {
 	  "While it is on, what would have been refused is recorded (spurn report) and accepted. Broken\n"
 	  "protocol, limits, and recipients that the backend refuses are refused in any case. It stays over\n"
 	  "a restart.\n" },
-	{ "recipient", tool_recipient, "show|probe|forget ADDRESS [-c FILE] [--json]",
-	  "tells what each source says about an address, asks the backend, or forgets what it said",
-	  "show asks what is known, probe also asks the backend now, forget drops the remembered answer.\n" },
+	{ "recipient", tool_recipient, "show|probe|forget ADDRESS [-c FILE] [--json]\n"
+	  "       spurn recipient sync [DIRECTORY|DOMAIN] [--force] [-c FILE]\n"
+	  "       spurn recipient import FILE [--column NAME] [--force] [-c FILE]",
+	  "tells what each source says about an address; keeps copies of directories and imports lists",
+	  "show asks what is known, probe also asks directories and the backend now, forget drops the remembered\n"
+	  "answer. sync lists a directory (all of them, or those that a domain asks) into its copy. import reads a\n"
+	  "list of addresses, or a CSV export of Microsoft 365 or Google Workspace, from standard input into a\n"
+	  "recipients file. Both refuse a list that lost more than shrink-guard of its entries (import: 20 per\n"
+	  "cent), unless --force; an empty list never replaces another.\n" },
 	{ "spf", tool_spf, "--ip IP --helo NAME --from ADDRESS|DOMAIN [--zone FILE | -c FILE] [--json]",
 	  "asks SPF whether a client may send for a domain, and tells why",
 	  "Needs no daemon and no configuration. The first line is the result. --zone answers from a zone file\n"

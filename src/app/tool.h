@@ -132,6 +132,9 @@ int tool_observe(struct tool *t, int argc, char **argv);
 int tool_spf(struct tool *t, int argc, char **argv);
 int tool_bounce(struct tool *t, int argc, char **argv);
 int tool_recipient(struct tool *t, int argc, char **argv);
+/* tool_directory.c: of tool_recipient(). name: a directory or a domain; NULL: all with a copy. */
+int tool_recipient_sync(struct tool *t, const char *name, bool force);
+int tool_recipient_import(struct tool *t, const char *path, const char *column, bool force);
 int tool_keys(struct tool *t, int argc, char **argv);
 int tool_sent(struct tool *t, int argc, char **argv);
 

@@ -22,4 +22,7 @@ void exam_fine(struct examination *x, const char *format, ...) __attribute__((fo
 /* tool_live.c: asks resolver, own name, certificates, backends and DNS lists. The argument is an examination. */
 ASYNC void examine_live(void *x);
 
+/* tool_directory.c: asks every directory. */
+ASYNC void examine_directories(struct examination *x);
+
 #endif

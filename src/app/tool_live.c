@@ -339,5 +339,6 @@ void examine_live(void *arg)
 	examine_lists(&l);
 	examine_signers(&l);
 	examine_backends(&l);
+	examine_directories(l.x);
 	examine_scanners(&l);
 }

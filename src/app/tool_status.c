@@ -68,6 +68,21 @@ static void attend_backends(struct tool *t, struct tool_table *table, const json
 			attend(t, table, tool_text(t, b, "path"), tool_text(t, b, "trouble"));
 }
 
+static void attend_directories(struct tool *t, struct tool_table *table, const json_t *s)
+{
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "directories"), i, d) {
+		const char *name = arena_printf(&t->arena, "directory %s", tool_text(t, d, "name"));
+
+		if (!tool_is(d, "up"))
+			attend(t, table, name, arena_printf(&t->arena, "does not answer: %s", tool_text(t, d, "last_error")));
+		if (tool_text(t, d, "copy_error")[0])
+			attend(t, table, name, arena_printf(&t->arena, "copy: %s", tool_text(t, d, "copy_error")));
+	}
+}
+
 static void attend_state(struct tool *t, struct tool_table *table, const json_t *s)
 {
 	const json_t *store = json_object_get(s, "store"), *journal = json_object_get(s, "journal");
@@ -92,6 +107,7 @@ static void attend_all(struct tool *t, struct tool_table *table, const json_t *s
 	attend_daemon(t, table, s);
 	attend_workers(t, table, s);
 	attend_backends(t, table, s);
+	attend_directories(t, table, s);
 	attend_state(t, table, s);
 }
 
@@ -204,6 +220,23 @@ static void print_counts(struct tool *t, const char *title, const json_t *counts
 	print_table(t, title, &table);
 }
 
+static void print_directories(struct tool *t, const json_t *s)
+{
+	struct tool_table table = { 0 };
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "directories"), i, d)
+		tool_row(t, &table, tool_text(t, d, "name"), tool_is(d, "up") ? "up" : "down", tool_text(t, d, "kind"),
+			arena_printf(&t->arena, "%s asked", count_text(t, d, "asked")),
+			arena_printf(&t->arena, "%s found", count_text(t, d, "found")),
+			arena_printf(&t->arena, "%s unanswered", count_text(t, d, "trouble")),
+			arena_printf(&t->arena, "%lld us", (long long)tool_number(d, "average_us")),
+			tool_text(t, d, "copied_at")[0] ? arena_printf(&t->arena, "copy of %s, %s addresses",
+				tool_text(t, d, "copied_at"), count_text(t, d, "copied")) : "", NULL);
+	print_table(t, "directories", &table);
+}
+
 static void print_lists(struct tool *t, const json_t *s)
 {
 	struct tool_table table = { 0 };
@@ -245,6 +278,7 @@ static void print_status(struct tool *t, const json_t *s)
 	print_workers(t, s);
 	print_backends(t, s);
 	print_scanners(t, s);
+	print_directories(t, s);
 	print_lists(t, s);
 	print_proofs(t, s);
 	print_counts(t, "counted since the start", json_object_get(s, "counters"));
@@ -371,16 +405,21 @@ static void print_recipient(struct tool *t, const json_t *r)
 
 int tool_recipient(struct tool *t, int argc, char **argv)
 {
-	bool json = false;
-	const struct tool_option options[] = { { "json", NULL, &json, NULL }, { NULL, NULL, NULL, NULL } };
+	bool json = false, force = false;
+	const char *answer, *column = NULL;
+	const struct tool_option options[] = { { "json", NULL, &json, NULL }, { "force", NULL, &force, NULL },
+		{ "column", &column, NULL, NULL }, { NULL, NULL, NULL, NULL } };
 	int words = tool_arguments(t, argc, argv, options), status;
-	const char *answer;
 	json_t *value;
 
 	if (words < 0)
 		return EX_USAGE;
+	if (words > 0 && words <= 2 && strcmp(argv[0], "sync") == 0)
+		return tool_recipient_sync(t, words == 2 ? argv[1] : NULL, force);
+	if (words == 2 && strcmp(argv[0], "import") == 0)
+		return tool_recipient_import(t, argv[1], column, force);
 	if (words != 2 || (strcmp(argv[0], "show") != 0 && strcmp(argv[0], "probe") != 0 && strcmp(argv[0], "forget") != 0))
-		return tool_misused(t, "show, probe or forget is wanted, and an address");
+		return tool_misused(t, "show, probe or forget is wanted, and an address; or sync, or import and a file");
 	if (strpbrk(argv[1], "\r\n"))
 		return tool_misused(t, "not an address: %s", tool_safe(t, slice_of(argv[1])));
 	answer = tool_ask(t, arena_printf(&t->arena, "recipient %s %s", argv[0], argv[1]), &status);
