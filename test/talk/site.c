@@ -283,6 +283,7 @@ void site_open(struct slice config_text)
 	open_dns();
 	s->pool = pool_open(s->dns, site.config->hostname);
 	s->dnsbl = dnsbl_open();
+	s->scanners = scanners_open();
 	s->dkim_keys = dkim_keys_open(16);
 	site.rate_memory = aligned_alloc(64, (rate_memory(256) + 63) / 64 * 64);
 	memset(site.rate_memory, 0, rate_memory(256));
@@ -315,6 +316,7 @@ void site_close(void)
 	edge_drain(&site.edge, true);
 	site_settle();
 	store_close(site.edge.services.store);
+	scanners_close(site.edge.services.scanners);
 	dkim_keys_close(site.edge.services.dkim_keys);
 	journal_close(site.edge.journal);
 	nftw(site.directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -331,7 +333,8 @@ void site_settle(void)
 		uint64_t events = stats->events;
 
 		loop_turn(clock_now());
-		busy = backend_poll() || loop_stats()->events != events;
+		busy = backend_poll();
+		busy = scanner_poll() || busy || fiber_pending() || loop_stats()->events != events;
 	}
 }
 

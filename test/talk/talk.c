@@ -154,13 +154,15 @@ static const char *own_path(const char *what)
 	return arena_printf(&script.arena, "/tmp/spurn-talk-%s.%d", what, (int)getpid());
 }
 
-/* @BACKEND@, @BACKEND2@ (sockets), @DIR@ (an empty directory), @CERT@ and @KEY@ (files). */
+/* @BACKEND@, @BACKEND2@, @CLAMD@, @SPAMD@, @MILTER@ (sockets), @DIR@ (an empty directory), @CERT@ and @KEY@ (files). */
 static const char *path_of(struct slice name)
 {
 	if (slice_eq(name, SLICE("BACKEND")))
 		return own_path("backend");
 	if (slice_eq(name, SLICE("BACKEND2")))
 		return arena_printf(&script.arena, "%s.2", own_path("backend"));
+	if (scanner_path(name))
+		return scanner_path(name);
 	const char *directory = own_path("files");
 
 	mkdir(directory, 0700);
@@ -212,6 +214,7 @@ static void open_site(void)
 		return;
 	script.opened = true;
 	backend_open(own_path("backend"), script.lmtp);
+	scanner_open();
 	site_open(whole_config());
 	if (script.byte_by_byte)
 		stream_limit_io(1);
@@ -568,6 +571,48 @@ static void step_backend(struct slice rest)
 		fail("backend %.*s?", SLICE_ARG(what));
 }
 
+static struct slice quoted_word(struct slice *rest)
+{
+	struct slice word;
+
+	if (rest->n == 0 || rest->p[0] != '"')
+		return slice_word(rest);
+	*rest = slice_from(*rest, 1);
+	word = slice_split(rest, '"');
+	*rest = slice_trim(*rest);
+	return word;
+}
+
+static void step_scanner(struct slice rest)
+{
+	struct slice what = slice_word(&rest);
+	struct str seen = STR_IN(&script.arena);
+	uint64_t n = 0;
+
+	rest = slice_trim(rest);
+	open_site();
+	settle();
+	if (slice_eq(what, SLICE("on")) || slice_eq(what, SLICE("once"))) {
+		struct slice glob = quoted_word(&rest);
+
+		if (!scanner_rule(glob, slice_trim(rest), slice_eq(what, SLICE("once")), &script.arena))
+			fail("scanner on GLOB raw|packet TEXT, close, stall or nothing");
+	} else if (slice_eq(what, SLICE("down")) || slice_eq(what, SLICE("up"))) {
+		scanner_up(rest, slice_eq(what, SLICE("up")));
+	} else if (slice_eq(what, SLICE("got"))) {
+		if (!scanner_got(rest, &seen))
+			fail("scanner did not get: %.*s%.*s", SLICE_ARG(rest), SLICE_ARG(str_slice(&seen)));
+	} else if (slice_eq(what, SLICE("never"))) {
+		if (scanner_got_count(rest) > 0)
+			fail("scanner got: %.*s", SLICE_ARG(rest));
+	} else if (slice_eq(what, SLICE("count")) && slice_number(slice_word(&rest), 100000, &n)) {
+		if (scanner_got_count(slice_trim(rest)) != n)
+			fail("scanner has %zu such events", scanner_got_count(slice_trim(rest)));
+	} else {
+		fail("scanner %.*s?", SLICE_ARG(what));
+	}
+}
+
 static void step_journal(struct slice rest)
 {
 	struct slice how = slice_word(&rest), all = site_journal(&script.arena), line;
@@ -697,6 +742,7 @@ static const struct {
 	void (*run)(struct slice rest);
 } steps[] = {
 	{ "config", step_config }, { "dns", step_dns }, { "backend", step_backend }, { "connect", step_connect },
+	{ "scanner", step_scanner },
 	{ "use", step_use }, { "C:", step_say }, { "S:", step_expect }, { "raw", step_raw }, { "last", step_last }, { "text", step_text },
 	{ "flood", step_flood }, { "silence", step_silence }, { "closed", step_closed }, { "hangup", step_hangup },
 	{ "wait", step_wait }, { "journal", step_journal }, { "ledger", step_ledger }, { "observe", step_observe },
@@ -770,6 +816,7 @@ static void play(const char *path, bool byte_by_byte)
 	settle();
 	site_close();
 	backend_close();
+	scanner_close();
 	remove_files();
 	arena_drop(&script.arena);
 }

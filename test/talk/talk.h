@@ -63,6 +63,20 @@ struct slice backend_message(size_t i);
 size_t backend_connections(void);
 void backend_say(struct slice text);
 
+/* ---- scanner.c: clamd, spamd and a milter ---- */
+
+/* Where "clamd", "spamd" or "milter" listens; NULL: no such name. */
+const char *scanner_path(struct slice name);
+void scanner_open(void);
+void scanner_close(void);
+void scanner_up(struct slice name, bool up);
+bool scanner_poll(void);
+/* As backend_rule(); action: "raw TEXT", "packet TEXT" (a milter's, the length is added), "close", "stall", "nothing", or
+ * several of them with " && " between. */
+bool scanner_rule(struct slice glob, struct slice action, unsigned times, struct arena *a);
+bool scanner_got(struct slice glob, struct str *seen);
+size_t scanner_got_count(struct slice glob);
+
 /* ---- secure.c: certificates, and TLS of a client ---- */
 
 /* Makes a certificate for mx.example.org and its key. */
