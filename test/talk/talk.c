@@ -613,6 +613,16 @@ static void step_scanner(struct slice rest)
 	}
 }
 
+/* The replay octet by octet ends before it has begun. */
+static void step_whole(struct slice rest)
+{
+	(void)rest;
+	if (script.opened)
+		fail("whole stands before anything else");
+	if (script.byte_by_byte)
+		exit(0);
+}
+
 static void step_journal(struct slice rest)
 {
 	struct slice how = slice_word(&rest), all = site_journal(&script.arena), line;
@@ -742,7 +752,7 @@ static const struct {
 	void (*run)(struct slice rest);
 } steps[] = {
 	{ "config", step_config }, { "dns", step_dns }, { "backend", step_backend }, { "connect", step_connect },
-	{ "scanner", step_scanner },
+	{ "scanner", step_scanner }, { "whole", step_whole },
 	{ "use", step_use }, { "C:", step_say }, { "S:", step_expect }, { "raw", step_raw }, { "last", step_last }, { "text", step_text },
 	{ "flood", step_flood }, { "silence", step_silence }, { "closed", step_closed }, { "hangup", step_hangup },
 	{ "wait", step_wait }, { "journal", step_journal }, { "ledger", step_ledger }, { "observe", step_observe },
