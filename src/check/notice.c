@@ -44,6 +44,7 @@ struct notice_reader {
 	bool status_alone;		/* the message is a delivery-status and nothing else */
 	struct slice report_type;
 	struct slice charset;		/* of the text part at hand */
+	bool interesting;		/* its text is worth reading */
 	bool header_broken;		/* it ended in a line that is no field */
 	bool tls_report, dmarc_report;	/* an attachment of the kind */
 	struct slice original;		/* the header section of the first enclosed message */
@@ -164,7 +165,7 @@ static void original_begin(struct notice_reader *r, const struct mime_part *p)
 		return;
 	r->original = slice_copy(r->arena, slice_head(p->header, NOTICE_ORIGINAL_MAX));
 	r->original_cut = p->header_cut;
-	r->broken = p->header_broken ? p->number : 0;
+	r->broken = p->header_broken && r->interesting ? p->number : 0;
 	if (r->watch && r->watched == p->parent) {
 		if (r->watch->header)
 			r->watch->header(r->watch->arg, r->original);
@@ -180,7 +181,18 @@ static enum mime_want want_of(struct notice_reader *r, const struct mime_part *p
 		r->watched = p->number;
 		return MIME_DECODED;
 	}
+	if (!r->interesting && (role == ROLE_HTML || role == ROLE_OUTSIDE || role == ROLE_SNIFF))
+		return MIME_SKIP;
 	return role == ROLE_NONE || r->kept[role].full ? MIME_SKIP : MIME_DECODED;
+}
+
+/* Without any of this no text makes a notice of it, so that ordinary mail costs the walk over its boundaries. */
+static bool is_interesting(const struct notice_reader *r)
+{
+	const struct notice_head *h = &r->head;
+
+	return h->null_sender || h->daemon || h->responder || h->auto_submitted >= AUTO_GENERATED ||
+		h->failed_recipients.n > 0 || h->subject_says.bits || r->report;
 }
 
 static enum mime_want on_begin(void *arg, struct mime_part *p)
@@ -188,8 +200,10 @@ static enum mime_want on_begin(void *arg, struct mime_part *p)
 	struct notice_reader *r = arg;
 	enum role role = ROLE_NONE;
 
-	if (p->number == 1)
+	if (p->number == 1) {
 		top_begin(r, p);
+		r->interesting = is_interesting(r);
+	}
 	r->enclosed |= p->shape == MIME_MESSAGE;
 	original_begin(r, p);
 	if (p->messages == 0) {
@@ -232,6 +246,11 @@ static void on_body(void *arg, struct mime_part *p, struct slice piece)
 	}
 	if (k->full)
 		return;
+	/* Of other mail only JSON is looked at. */
+	if (role == ROLE_TEXT && !r->interesting && k->text.n == 0 && piece.p[0] != '{') {
+		k->full = true;
+		return;
+	}
 	if (!k->text.arena)
 		k->text = STR_IN(r->arena);
 	if (role == ROLE_TEXT || role == ROLE_HTML)
@@ -719,6 +738,12 @@ static void text_settle(struct notice_reader *r, struct notice_text *t)
 	notice_text_read(r->arena, text, t);
 }
 
+static bool is_worth_judging(const struct notice_reader *r)
+{
+	return r->interesting || r->kept[ROLE_STATUS].seen || r->kept[ROLE_DISPOSITION].seen ||
+		r->kept[ROLE_FEEDBACK].seen || r->tls_report || r->dmarc_report || r->kept[ROLE_TEXT].text.n > 0;
+}
+
 const struct notice *notice_finish(struct notice_reader *r)
 {
 	struct verdict v = { .kind = NOTICE_MESSAGE, .why = STR_IN(r->arena) };
@@ -726,6 +751,13 @@ const struct notice *notice_finish(struct notice_reader *r)
 	struct notice_text t;
 
 	mime_finish(r->mime);
+	n->evidence = "";
+	n->in_reply_to = r->head.in_reply_to;
+	n->references = r->head.references;
+	n->null_sender = r->head.null_sender;
+	n->automatic = r->head.auto_submitted >= AUTO_GENERATED;
+	if (!is_worth_judging(r))
+		return n;
 	text_settle(r, &t);
 	original_settle(r, &t);
 	if (judge_report(r, &v, &t)) {
@@ -746,9 +778,5 @@ const struct notice *notice_finish(struct notice_reader *r)
 	}
 	n->kind = v.kind;
 	n->evidence = str_cstr(&v.why);
-	n->in_reply_to = r->head.in_reply_to;
-	n->references = r->head.references;
-	n->null_sender = r->head.null_sender;
-	n->automatic = r->head.auto_submitted >= AUTO_GENERATED;
 	return n;
 }

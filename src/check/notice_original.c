@@ -13,12 +13,16 @@
 /* Fields that tell a header section from prose. */
 size_t notice_known_field(struct slice line)
 {
-	static const char *const names[] = { "received", "return-path", "from", "to", "cc", "subject", "date", "message-id",
-		"mime-version", "content-type", "content-transfer-encoding", "x-mailer", "reply-to", "sender",
-		"references", "in-reply-to", "dkim-signature", "domainkey-signature", "user-agent", "delivered-to",
-		"x-originating-ip", "authentication-results", "received-spf", "errors-to", "importance", "x-priority",
-		"list-id", "precedence", "thread-topic", "thread-index", "x-received", "arc-seal", "envelope-to",
-		"delivery-date", "apparently-to", "x-sender", "x-envelope-from", "spurn-sent", NULL };
+	static const struct slice names[] = {
+		NAME("received"), NAME("return-path"), NAME("from"), NAME("to"), NAME("cc"), NAME("subject"), NAME("date"),
+		NAME("message-id"), NAME("mime-version"), NAME("content-type"), NAME("content-transfer-encoding"),
+		NAME("x-mailer"), NAME("reply-to"), NAME("sender"), NAME("references"), NAME("in-reply-to"),
+		NAME("dkim-signature"), NAME("domainkey-signature"), NAME("user-agent"), NAME("delivered-to"),
+		NAME("x-originating-ip"), NAME("authentication-results"), NAME("received-spf"), NAME("errors-to"),
+		NAME("importance"), NAME("x-priority"), NAME("list-id"), NAME("precedence"), NAME("thread-topic"),
+		NAME("thread-index"), NAME("x-received"), NAME("arc-seal"), NAME("envelope-to"), NAME("delivery-date"),
+		NAME("apparently-to"), NAME("x-sender"), NAME("x-envelope-from"), NAME("spurn-sent"),
+	};
 	ptrdiff_t colon = slice_find(slice_head(line, 60), ':');
 	struct slice name;
 
@@ -27,8 +31,8 @@ size_t notice_known_field(struct slice line)
 	name = slice_head(line, (size_t)colon);
 	while (name.n > 0 && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t'))
 		name.n--;
-	for (size_t i = 0; names[i]; i++)
-		if (slice_eq_nocase(name, slice_of(names[i])))
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (name.n == names[i].n && slice_eq_nocase(name, names[i]))
 			return name.n;
 	return 0;
 }

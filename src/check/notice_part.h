@@ -14,6 +14,9 @@
 #include "wire/dsn.h"
 #include "wire/mime.h"
 
+/* In tables: a slice of a literal. */
+#define NAME(literal) { literal, sizeof(literal) - 1 }
+
 /* ---- phrases ---- */
 
 /* What a sentence or a subject says. Bits, so that a text may say several things. */
@@ -42,7 +45,7 @@ struct said phrases_in_subject(struct slice folded);
 /* ASCII lower case, white space runs are one space, at most `room` octets are written. */
 struct slice phrases_fold(struct arena *a, struct slice text, size_t room);
 /* The line announces the returned message ("--- Below this line is a copy of the message."). */
-bool phrases_marker(struct slice folded_line);
+bool phrases_marker(struct slice line);
 
 /* ---- header section ---- */
 

@@ -418,11 +418,15 @@ static const struct phrase subjects[] = {
 /* ---- matching ---- */
 
 #define BUCKETS 512u
+#define MARKER_LINE_MAX 120u
+
+_Static_assert(sizeof(phrases) / sizeof(phrases[0]) <= 512, "the index has room for all phrases");
 
 struct phrase_index {
 	const struct phrase *table;
 	uint16_t first[BUCKETS];	/* 1 + place in the table, 0: none */
 	uint16_t next[512];
+	uint8_t length[512];
 	bool built;
 };
 
@@ -440,6 +444,7 @@ static void index_build(struct phrase_index *x, const struct phrase *table)
 		unsigned b = bucket_of(table[i].text);
 		if (table[i].bits == 0)
 			continue;
+		x->length[i] = (uint8_t)strlen(table[i].text);
 		x->next[i] = x->first[b];
 		x->first[b] = (uint16_t)(i + 1);
 	}
@@ -465,7 +470,7 @@ static struct said index_search(const struct phrase_index *x, struct slice s, un
 			continue;
 		for (uint16_t i = x->first[bucket_of(s.p + at)]; i; i = x->next[i - 1]) {
 			const struct phrase *p = &x->table[i - 1];
-			size_t n = strlen(p->text);
+			size_t n = x->length[i - 1];
 			if (!(p->bits & which) || n > s.n - at || memcmp(s.p + at, p->text, n) != 0)
 				continue;
 			if (found.first.n == 0 && (p->bits & ~(unsigned)SAYS_FAULT)) {
@@ -499,57 +504,65 @@ struct said phrases_in_subject(struct slice folded)
 	return in_text;
 }
 
-struct slice phrases_fold(struct arena *a, struct slice text, size_t room)
+/* Into `out`, at most `room` octets; returns how many. */
+static size_t fold(char *out, struct slice text, size_t room)
 {
-	char *out = arena_alloc(a, (text.n < room ? text.n : room) + 1);
 	size_t n = 0;
 	bool space = true;
 
 	for (size_t i = 0; i < text.n && n < room; i++) {
-		char c = text.p[i];
-		if (c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f') {
-			if (!space)
-				out[n++] = ' ';
-			space = true;
-			continue;
-		}
+		unsigned char c = (unsigned char)text.p[i];
 		/* The typographic apostrophe and the non-breaking space (UTF-8) are what they stand for. */
-		if ((unsigned char)c == 0xe2 && i + 2 < text.n && text.p[i + 1] == '\x80' &&
+		if (c == 0xe2 && i + 2 < text.n && text.p[i + 1] == '\x80' &&
 		    (text.p[i + 2] == '\x99' || text.p[i + 2] == '\x98')) {
 			c = '\'';
 			i += 2;
-		} else if ((unsigned char)c == 0xc2 && i + 1 < text.n && text.p[i + 1] == '\xa0') {
+		} else if (c == 0xc2 && i + 1 < text.n && text.p[i + 1] == '\xa0') {
+			c = ' ';
 			i++;
+		}
+		if (c <= ' ' && (c == ' ' || (c >= '\t' && c <= '\r'))) {
 			if (!space)
 				out[n++] = ' ';
 			space = true;
 			continue;
 		}
-		out[n++] = ascii_lower(c);
+		out[n++] = ascii_lower((char)c);
 		space = false;
 	}
-	return slice_make(out, n);
+	return n;
+}
+
+struct slice phrases_fold(struct arena *a, struct slice text, size_t room)
+{
+	char *out = arena_alloc(a, (text.n < room ? text.n : room) + 1);
+
+	return slice_make(out, fold(out, text, room));
 }
 
 /* ---- what announces the returned message ---- */
 
+static const struct phrase markers[] = {
+	{ "copy of the message", 1 }, { "copy of your message", 1 }, { "copy of the original", 1 },
+	{ "copy of the body", 1 }, { "original message", 1 }, { "returned message", 1 }, { "unsent message", 1 },
+	{ "message text follows", 1 }, { "message header", 1 }, { "headers of the", 1 }, { "header of the", 1 },
+	{ "header of source", 1 }, { "below this line", 1 }, { "original mail", 1 }, { "returned mail", 1 },
+	{ "message follows", 1 }, { "mail follows", 1 }, { "headers follow", 1 }, { "header follows", 1 },
+	{ "message is attached", 1 }, { "message returned", 1 }, { "undelivered message", 1 }, { "text of the message", 1 },
+	{ "message contents", 1 }, { "contents of the message", 1 }, { "message content", 1 }, { "begin of message", 1 },
+	{ "start of message", 1 }, { "message body follows", 1 }, { "included message", 1 }, { "your message reads", 1 },
+	{ "body of message", 1 }, { "ursprung", 1 }, { "message d'origine", 1 }, { "mensaje original", 1 },
+	{ "the message was", 1 }, { "rejected message", 1 }, { "message details", 1 }, { "nachrichten", 1 },
+	{ NULL, 0 },
+};
+
 bool phrases_marker(struct slice line)
 {
-	static const char *const markers[] = {
-		"copy of the message", "copy of your message", "copy of the original", "copy of the body",
-		"original message", "returned message", "unsent message", "message text follows",
-		"message header", "headers of the", "header of the", "header of source", "below this line",
-		"original mail", "returned mail", "message follows", "mail follows", "headers follow",
-		"header follows", "message is attached", "message returned", "undelivered message",
-		"text of the message", "message contents", "contents of the message", "message content",
-		"begin of message", "start of message", "message body follows", "included message",
-		"your message reads", "body of message", "ursprung", "message d'origine", "mensaje original",
-		"the message was", "rejected message", "message details", "nachrichten", NULL };
+	static struct phrase_index index;
+	char folded[MARKER_LINE_MAX];
 
-	if (line.n > 120)
+	if (line.n > MARKER_LINE_MAX || line.n < 8)
 		return false;
-	for (size_t i = 0; markers[i]; i++)
-		if (slice_search(line, slice_of(markers[i])) >= 0)
-			return true;
-	return false;
+	index_build(&index, markers);
+	return index_search(&index, slice_make(folded, fold(folded, line, MARKER_LINE_MAX)), ~0u).bits != 0;
 }

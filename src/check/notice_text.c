@@ -101,7 +101,7 @@ static bool is_named(struct slice line)
 	return n > 0 && slice_starts(slice_from(line, n + 1), SLICE(">:"));
 }
 
-static void end_find(struct arena *a, struct notice_text *t)
+static void end_find(struct notice_text *t)
 {
 	uint32_t announced = t->count;
 
@@ -117,7 +117,7 @@ static void end_find(struct arena *a, struct notice_text *t)
 		}
 		if (is_named(line))		/* the notice still speaks */
 			announced = t->count;
-		if (line.n <= 120 && phrases_marker(phrases_fold(a, line, 120))) {
+		if (phrases_marker(line)) {
 			uint32_t header = header_after(t, i);
 			if (header < t->count)
 				t->end = i;
@@ -151,7 +151,7 @@ void notice_text_read(struct arena *a, struct slice text, struct notice_text *ou
 
 	*out = (struct notice_text){ .count = 0 };
 	lines_split(a, text, out);
-	end_find(a, out);
+	end_find(out);
 	own = out->end < out->count ? slice_make(text.p, (size_t)(out->lines[out->end].p - text.p)) : text;
 	for (uint32_t i = 0; i < out->end && !out->named; i++)
 		out->named = is_named(out->lines[i]);

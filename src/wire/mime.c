@@ -37,8 +37,8 @@ struct entity {
 	bool has_body;
 	bool has_child;			/* m->child reads its body */
 	uint16_t boundary_n;
-	char boundary[MIME_BOUNDARY_MAX];
 	struct mime_decoder decoder;
+	char boundary[MIME_BOUNDARY_MAX];	/* last: not cleared */
 };
 
 enum line_end { END_NONE, END_CR, END_LF, END_CRLF };
@@ -78,6 +78,7 @@ struct mime {
 	uint8_t blanks;
 	struct field *fields;
 
+	/* From here on nothing is cleared. */
 	uint64_t hashes[MIME_DEPTH_MAX];	/* of each boundary, for a quick no */
 	char hold[HOLD_MAX];
 	char out[OUT_ROOM];
@@ -276,7 +277,7 @@ static uint32_t fields_read(struct mime *m, struct slice section)
 	uint32_t count = 0;
 
 	if (!m->fields)
-		m->fields = arena_array(m->arena, struct field, MIME_FIELDS_MAX);
+		m->fields = arena_alloc(m->arena, sizeof(struct field) * MIME_FIELDS_MAX);
 	while (section.n > 0) {
 		size_t name = field_name(section), end = 0;
 		for (;;) {
@@ -420,7 +421,7 @@ static void entity_push(struct mime *m, bool is_message)
 	struct entity *e = &m->stack[m->count++];
 
 	BUG_ON(m->count > MIME_DEPTH_MAX);
-	*e = (struct entity){ .want = MIME_SKIP };
+	memset(e, 0, offsetof(struct entity, boundary));
 	m->totals->parts++;
 	e->part.number = m->totals->parts;
 	if (around) {
@@ -788,13 +789,14 @@ void mime_push(struct mime *m, struct slice piece)
 
 struct mime *mime_begin(struct arena *a, const struct mime_events *events, void *arg)
 {
-	struct mime *m = arena_new(a, struct mime);
+	struct mime *m = arena_alloc(a, sizeof(*m));
 
+	memset(m, 0, offsetof(struct mime, hashes));
 	m->arena = a;
 	m->events = events;
 	m->arg = arg;
 	m->totals = &m->own;
-	m->stack = arena_array(a, struct entity, MIME_DEPTH_MAX);
+	m->stack = arena_alloc(a, sizeof(struct entity) * MIME_DEPTH_MAX);	/* each is set when it begins */
 	m->at_start = true;
 	return m;
 }
