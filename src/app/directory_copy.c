@@ -33,17 +33,37 @@ struct collection {
 	size_t passed_over;
 };
 
+/* An entry as a recipients file has it: * and # in a local part are themselves only in quotes. */
+static struct slice entry_of(struct arena *a, struct slice canonical)
+{
+	ptrdiff_t at = slice_rfind(canonical, '@');
+	struct slice local = slice_head(canonical, at < 0 ? 0 : (size_t)at);
+
+	if (local.n == 0 || local.p[0] == '"' || (slice_find(local, '*') < 0 && slice_find(local, '#') < 0))
+		return canonical;
+	return slice_of(arena_printf(a, "\"%.*s\"%.*s", SLICE_ARG(local), SLICE_ARG(slice_from(canonical, local.n))));
+}
+
+/* One line that the reader of the file would refuse would cost the whole file: it is asked before. */
+static bool entry_is_good(struct slice entry)
+{
+	struct arena scratch = ARENA_INIT;
+	const char *why;
+	bool good = slice_find(entry, '\n') < 0 && slice_find(entry, '\r') < 0 &&
+		address_set_add(address_set_new(&scratch), entry, SLICE_NULL, &why);
+
+	arena_drop(&scratch);
+	return good;
+}
+
 static bool collect(struct directory_sink *sink, struct slice value)
 {
 	struct collection *c = (struct collection *)sink;
-	struct slice address, canonical;
+	struct slice address, canonical = SLICE_NULL;
 
-	if (!directory_value_address(value, &address)) {
-		c->passed_over++;
-		return true;
-	}
-	if (!address_canonical(&c->arena, address, SLICE_NULL, &canonical) || slice_find(canonical, '\n') >= 0 ||
-		slice_find(canonical, '#') == 0) {
+	if (directory_value_address(value, &address) && address_canonical(&c->arena, address, SLICE_NULL, &canonical))
+		canonical = entry_of(&c->arena, canonical);
+	if (canonical.n == 0 || !entry_is_good(canonical)) {
 		c->passed_over++;
 		return true;
 	}

@@ -391,12 +391,16 @@ static bool imprint_is_fresh(const struct imprint *i)
 	return age > -SETTLE_MS * NS_PER_MS && age < SETTLE_MS * NS_PER_MS;
 }
 
-/* A line without its comment: # at the start or behind white space (# is a character of addresses). */
+/* A line without its comment: # at the start or behind white space (# is a character of addresses), outside quotes. */
 static struct slice line_content(struct slice line)
 {
-	for (size_t i = 0; i < line.n; i++)
-		if (line.p[i] == '#' && (i == 0 || line.p[i - 1] == ' ' || line.p[i - 1] == '\t'))
+	bool quoted = false;
+
+	for (size_t i = 0; i < line.n; i++) {
+		quoted ^= line.p[i] == '"' && (i == 0 || line.p[i - 1] != '\\');
+		if (line.p[i] == '#' && !quoted && (i == 0 || line.p[i - 1] == ' ' || line.p[i - 1] == '\t'))
 			return slice_trim(slice_head(line, i));
+	}
 	return slice_trim(line);
 }
 

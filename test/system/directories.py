@@ -32,6 +32,8 @@ ODD = [
     "j\u00f6rg@example.org",
     "l" * 64 + "@example.org",
     "a=b/c?d~e|f@example.org",
+    "#hash@example.org",
+    '"inner #hash"@example.org',
 ]
 
 # Keys that would find somebody if they were ever taken for filter or SQL.
@@ -319,24 +321,26 @@ class MariaDb(Sql):
             with open(f"/usr/share/mysql/{name}.sql", encoding="utf-8") as stream:
                 tables += stream.read()
         done = run(["/usr/sbin/mariadbd", "--no-defaults", "--bootstrap", "--user=nobody", f"--datadir={self.path('db')}",
-                    "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"], data=tables.encode(), timeout=180)
+                    f"--tmpdir={self.directory}", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"], data=tables.encode(), timeout=180)
         assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
         quoted = PASSWORD.replace("\\", "\\\\").replace("'", "\\'")
         lines = ["CREATE DATABASE mail CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;",
                  f"CREATE USER reader@'127.0.0.1' IDENTIFIED BY '{quoted}';",
                  "CREATE TABLE mail.users(address varchar(320) PRIMARY KEY);",
                  "GRANT SELECT ON mail.users TO reader@'127.0.0.1';"]
-        for at in range(0, len(self.users), 1000):
-            rows = ",".join("('" + u.replace("\\", "\\\\").replace("'", "\\'") + "')" for u in self.users[at:at + 1000])
+        for at in range(0, len(self.users), 200):       # of an init file lines beyond 16 KiB are broken
+            rows = ",".join("('" + u.replace("\\", "\\\\").replace("'", "\\'") + "')" for u in self.users[at:at + 200])
             lines.append(f"INSERT INTO mail.users VALUES {rows};")
+        lines.append(f"SELECT 'done' INTO OUTFILE '{self.path('ready')}';")
         self.write("init.sql", "\n".join(lines) + "\n")
         self.launch(f"--init-file={self.path('init.sql')}")
+        wait_until(lambda: os.path.exists(self.path("ready")), 60, "the tables of mariadb")
         self.child.stop()
 
     def launch(self, *more):
         self.child = Child(["/usr/sbin/mariadbd", "--no-defaults", "--user=nobody", f"--datadir={self.path('db')}",
                             f"--socket={self.path('sock')}", f"--port={self.port}", "--bind-address=127.0.0.1",
-                            f"--pid-file={self.path('pid')}", "--skip-log-bin", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
+                            f"--pid-file={self.path('pid')}", f"--tmpdir={self.directory}", "--skip-log-bin", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
                             "--innodb-buffer-pool-size=64M", "--character-set-server=utf8mb4", *more],
                            self.path("output"))
         self.await_listening(("127.0.0.1", self.port), timeout=60)

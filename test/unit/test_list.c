@@ -345,6 +345,34 @@ static void a_file_of_addresses(void **state)
 	assert_false(has_ip(f, "192.0.2.1"));
 }
 
+static void a_hash_in_quotes_is_a_character(void **state)
+{
+	char *path = path_of("hash");
+
+	file_write(path, "\"a #b\"@example.org # a comment\n\"#c\"@example.org\n");
+
+	struct list_file *f = file_open(path, LIST_RECIPIENTS);
+
+	assert_true(list_file_contains_address(f, SLICE("\"a #b\"@example.org")));
+	assert_true(list_file_contains_address(f, SLICE("#c@example.org")));
+	assert_int_equal(list_file_count(f), 2);
+}
+
+static void an_expected_file_may_come_later(void **state)
+{
+	const char *path = path_of("expected");
+	struct list_file *f = list_file_expect(path, LIST_RECIPIENTS, SLICE_NULL);
+
+	assert_int_equal(list_file_count(f), 0);
+	assert_non_null(list_file_trouble(f));
+	assert_false(list_file_contains_address(f, SLICE("ann@example.org")));
+	assert_ptr_equal(f, list_file_expect(path, LIST_RECIPIENTS, SLICE_NULL));
+	file_write(path, "ann@example.org\n");
+	list_files_poll();
+	assert_null(list_file_trouble(f));
+	assert_true(list_file_contains_address(f, SLICE("ann@example.org")));
+}
+
 static void a_file_of_clients(void **state)
 {
 	char *path = path_of("clients");
@@ -702,6 +730,7 @@ int main(void)
 		T(proxy_addresses_of_a_directory), T(international_domains), T(nonsense_is_refused_with_a_reason),
 		T(long_questions_are_harmless), T(a_hundred_thousand),
 		T(a_file_of_addresses), T(a_file_of_clients), T(an_empty_file_is_a_list),
+		T(a_hash_in_quotes_is_a_character), T(an_expected_file_may_come_later),
 		T(a_byte_order_mark_is_skipped), T(mistakes_name_file_and_line), T(a_file_that_cannot_be_read),
 		T(the_same_file_is_opened_once), T(a_change_is_taken_over), T(a_change_in_place_is_seen),
 		T(a_broken_version_changes_nothing), T(a_file_that_vanishes_changes_nothing),
