@@ -7,6 +7,9 @@
  */
 #include "app/control.h"
 
+#include "check/backend_truth.h"
+#include "check/recipient_turn.h"
+
 static int64_t in_ms(nanoseconds span)
 {
 	return span / NS_PER_MS;
@@ -180,6 +183,46 @@ static void add_scanner(const struct scanner_info *scanner, void *arg)
 	str_addc(out, '}');
 }
 
+static void add_truth(const char *backend, const char *domain, const struct truth *t, void *arg)
+{
+	struct str *out = arg;
+
+	json_open(out, NULL, '{');
+	json_cstr(out, "backend", backend);
+	json_cstr(out, "domain", domain);
+	json_bool(out, "accept_all", t->state == TRUTH_ACCEPTS_ALL);
+	json_number(out, "tested", (uint64_t)t->tested);
+	json_number(out, "late_refusals", t->late);
+	json_number(out, "last_late_refusal", (uint64_t)t->last_late);
+	str_addc(out, '}');
+}
+
+static void add_questions(const struct recipient_turn_info *turn, void *arg)
+{
+	struct str *out = arg;
+
+	json_open(out, NULL, '{');
+	json_cstr(out, "backend", turn->backend);
+	json_number(out, "asking", turn->asking);
+	json_number(out, "most_asking", turn->most_asking);
+	json_number(out, "waiting", turn->waiting);
+	json_number(out, "asked", turn->asked);
+	json_number(out, "joined", turn->joined);
+	json_number(out, "refused", turn->refused);
+	str_addc(out, '}');
+}
+
+static void add_recipients(struct str *out, struct store *store)
+{
+	json_bool(out, "recipient_alarm", recipient_flip_alarm());
+	json_open(out, "backend_truth", '[');
+	truth_each(store, add_truth, out);
+	str_addc(out, ']');
+	json_open(out, "backend_questions", '[');
+	recipient_turn_each(add_questions, out);
+	str_addc(out, ']');
+}
+
 static void add_dns(struct str *out, const struct services *services)
 {
 	const struct dns_stats *dns = dns_stats(services->dns);
@@ -270,7 +313,7 @@ void control_status(struct str *out)
 	list_files_each(add_list, out);
 	str_addc(out, ']');
 	control_proofs(out);
-	json_bool(out, "recipient_alarm", recipient_flip_alarm());
+	add_recipients(out, worker.edge.services.store);
 	str_puts(out, "}\n");
 }
 

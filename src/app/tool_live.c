@@ -9,8 +9,12 @@
  */
 #include "app/tool_check.h"
 
+#include "check/backend_truth.h"
+
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+
+#include <unistd.h>
 
 #define QUESTION (10 * NS_PER_SECOND)
 #define BACKEND_BUDGET (20 * NS_PER_SECOND)
@@ -217,6 +221,25 @@ static ASYNC void examine_host(struct live *l, const struct backend *b, const st
 	pool_discard(l->pool, c, false);
 }
 
+/* What the daemon has learnt from deliveries. Without a store that can be read nothing is said. */
+static void examine_truth(struct live *l)
+{
+	const struct config *c = l->x->config;
+	struct arena *a = &l->x->t->arena;
+	struct store_conf conf = { .directory = arena_printf(a, "%s/store", c->state_dir), .slot = STORE_READ_ONLY };
+	const char *why = NULL;
+	struct store *store = access(conf.directory, R_OK | X_OK) == 0 ? store_open(a, &conf, &why) : NULL;
+	struct truth t;
+
+	for (size_t i = 0; store && i < c->domain_count; i++)
+		if (truth_get(store, c->domains[i].backend->name, c->domains[i].name, &t) && t.late > 0)
+			exam_warning(l->x, "backend %s: took %u unknown recipients of %s at RCPT and refused them after the "
+				"message: its RCPT does not tell who exists", c->domains[i].backend->name, t.late,
+				c->domains[i].name);
+	if (store)
+		store_close(store);
+}
+
 static ASYNC void examine_backends(struct live *l)
 {
 	const struct config *c = l->x->config;
@@ -225,6 +248,7 @@ static ASYNC void examine_backends(struct live *l)
 	for (size_t i = 0; i < c->backend_count; i++)
 		for (size_t k = 0; k < c->backends[i]->host_count; k++)
 			examine_host(l, c->backends[i], &c->backends[i]->hosts[k]);
+	examine_truth(l);
 }
 
 /* ---- DNS lists ---- */

@@ -54,6 +54,16 @@ static void attend_backends(struct tool *t, struct tool_table *table, const json
 			attend(t, table, arena_printf(&t->arena, "backend %s", tool_text(t, b, "url")),
 				arena_printf(&t->arena, "down: %s; next try in %s", tool_text(t, b, "last_error"),
 					tool_span(t, tool_number(b, "retry_in_ms"))));
+	json_array_foreach(json_object_get(s, "backend_truth"), i, b) {
+		const char *which = arena_printf(&t->arena, "backend %s", tool_text(t, b, "backend"));
+
+		if (tool_is(b, "accept_all"))
+			attend(t, table, which, arena_printf(&t->arena, "takes any address of %s: it cannot tell who exists",
+				tool_text(t, b, "domain")));
+		if (tool_number(b, "late_refusals") > 0)
+			attend(t, table, which, arena_printf(&t->arena, "took %lld unknown recipients of %s at RCPT and refused "
+				"them after the message", (long long)tool_number(b, "late_refusals"), tool_text(t, b, "domain")));
+	}
 	json_array_foreach(json_object_get(s, "dnsbl"), i, b)
 		if (!tool_is(b, "on"))
 			attend(t, table, arena_printf(&t->arena, "dnsbl %s", tool_text(t, b, "label")),

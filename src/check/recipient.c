@@ -327,6 +327,16 @@ void recipient_learn(const struct recipient_conf *conf, struct store *store, con
 	recipient_finding(findings, a, r, result, began, reason)->evidence = reply_evidence(a, backend);
 }
 
+void recipient_proves_nothing(struct findings *findings, const struct recipient *r)
+{
+	for (struct finding *f = findings->first; f; f = f->next) {
+		if (f->check != CHECK_RECIPIENT || f->recipient != r)
+			continue;
+		f->result = RESULT_ACCEPT_ALL;
+		f->reason = "The backend takes any address of the domain: that it took this one proves nothing.";
+	}
+}
+
 /* ---- for the postmaster ---- */
 
 bool recipient_show(struct store *store, struct slice canonical, struct recipient_cache_entry *out)

@@ -32,6 +32,7 @@ struct recipient_conf {
 	size_t source_count;
 	bool callforward;		/* one of the sources is */
 	nanoseconds positive_ttl, refresh_after, negative_ttl, confirm_after;
+	nanoseconds accept_all_test;	/* how often a backend is asked for nobody; 0: never */
 	nanoseconds fresh;		/* a directory's "yes" is not asked for again so soon; then in the background */
 	nanoseconds stale_for;		/* a directory that does not answer: whom it knew so lately exists; 0: nobody */
 };
@@ -63,6 +64,9 @@ enum recipient_answer recipient_answer_of(const struct reply *backend, bool back
  * no-such-user, unconfirmed (was known good until now: 450 until confirmed after confirm_after), unknown. */
 void recipient_learn(const struct recipient_conf *conf, struct store *store, const struct recipient *r,
 	enum recipient_answer answer, const struct reply *backend, struct findings *findings, struct arena *a);
+
+/* The backend takes everybody: its "yes" about r is shown as accept-all. */
+void recipient_proves_nothing(struct findings *findings, const struct recipient *r);
 
 /* For `spurn recipient`. */
 struct recipient_cache_entry {

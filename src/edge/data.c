@@ -11,6 +11,7 @@
 #include "edge/transaction.h"
 
 #include "base/log.h"
+#include "check/backend_truth.h"
 
 #define PROGRESS_LOOK (15 * NS_PER_SECOND)
 #define RATE_GRACE (60 * NS_PER_SECOND)
@@ -320,6 +321,8 @@ static enum reply_name refusal_of_content(const struct reply *said)
 {
 	bool permanent = reply_is_permanent(said);
 
+	if (enhanced_code_is(said->enhanced, 5, 1, 1))
+		return REPLY_NO_SUCH_USER;
 	if (said->enhanced.subject == 2 && said->enhanced.detail == 2)
 		return permanent ? REPLY_MAILBOX_FULL : REPLY_MAILBOX_FULL_NOW;
 	return permanent ? REPLY_CONTENT_REFUSED : REPLY_CONTENT_DEFERRED;
@@ -340,12 +343,25 @@ static void answer_each(struct transaction *tx, enum disposition accepted)
 	answer(tx, accepted, REPLY_EACH_ANSWERED, slice_of(tx->envelope.ref));
 }
 
+/* Recipients that the backend took at RCPT and does not know after the message. */
+static void learn_late_refusals(struct transaction *tx)
+{
+	for (struct recipient *r = tx->envelope.recipients; r && tx->domain; r = r->next) {
+		if (!r->final_answered || !truth_refused_late(tx->session->edge->services.store, tx->relay.backend,
+				tx->domain->name, &r->backend_reply))
+			continue;
+		finding_add(&tx->envelope.findings, &tx->arena, CHECK_RECIPIENT, RESULT_LATE_REFUSAL,
+			"The backend took the recipient at RCPT and refused it as unknown after the message.")->recipient = r;
+	}
+}
+
 /* The backend has answered for every recipient: its answer is ours. */
 static void answer_outcome(struct transaction *tx, enum disposition accepted)
 {
 	struct outcome o = outcome_of(tx);
 	bool mixed = (o.positive > 0) + (o.transient > 0) + (o.permanent > 0) > 1;
 
+	learn_late_refusals(tx);
 	commit_settle(tx, mixed && tx->envelope.prdr);
 	if (tx->envelope.recipient_count == 1)
 		commit_unhint(tx, tx->envelope.recipients);

@@ -8,6 +8,7 @@
 #include "edge/transaction.h"
 
 #include "base/log.h"
+#include "check/backend_truth.h"
 #include "check/recipient_turn.h"
 #include "policy/stage_bounce.h"
 #include "policy/stage_sent.h"
@@ -191,16 +192,22 @@ static struct reply refuse_by(struct transaction *tx, struct recipient *r, const
 static enum recipient_answer learn_answer(struct transaction *tx, const struct domain_conf *d, struct recipient *r)
 {
 	/* This reply counts, not what EHLO offered: some offer enhanced codes and then give none. */
-	bool enhanced = r->backend_reply.enhanced.class != 0;
+	bool enhanced = r->backend_reply.enhanced.class != 0, accepts_all;
+	const struct services *services = &tx->session->edge->services;
 	enum recipient_answer answer;
 
 	/* An answer to MAIL says nothing about a mailbox, whatever its code. */
 	if (tx->relay.mail_refused)
 		return RECIPIENT_CANNOT_TELL;
 	answer = recipient_answer_of(&r->backend_reply, enhanced);
-	if (d)
-		recipient_learn(&d->recipients, tx->session->edge->services.store, r, answer, &r->backend_reply,
-			&tx->envelope.findings, &tx->arena);
+	if (!d)
+		return answer;
+	accepts_all = answer == RECIPIENT_EXISTS && d->recipients.callforward && truth_accepted(services->store,
+		services->pool, tx->relay.backend, d->name, d->recipients.accept_all_test);
+	recipient_learn(&d->recipients, accepts_all ? NULL : services->store, r, answer, &r->backend_reply,
+		&tx->envelope.findings, &tx->arena);
+	if (accepts_all)
+		recipient_proves_nothing(&tx->envelope.findings, r);
 	return answer;
 }
 

@@ -72,6 +72,7 @@ static void finish_site(struct loader *l)
 		r->confirm_after = l->recipient_times.confirm_after;
 		r->fresh = l->recipient_times.fresh;
 		r->stale_for = l->recipient_times.stale_for;
+		r->accept_all_test = l->recipient_times.accept_all_test;
 	}
 }
 

@@ -158,6 +158,7 @@ const struct option options[] = {
 	{ "check recipient", "refresh", OPTION_DURATION, NULL, 60 * NS_PER_SECOND, INT64_MAX, "1d", "DURATION", "After so long a live answer renews it.", FIELD(recipient_conf, refresh_after) },
 	{ "check recipient", "fresh", OPTION_DURATION, NULL, 0, INT64_MAX, "10m", "DURATION", "Whom a directory knew so lately it is not asked for again. After that the address is still known, and the directory is asked again in the background, with nobody waiting.", FIELD(recipient_conf, fresh) },
 	{ "check recipient", "stale-for", OPTION_DURATION, NULL, 0, INT64_MAX, "7d", "DURATION", "When a directory does not answer, whom it knew so lately still exists; 0s: nobody. The message itself needs a live backend all the same.", FIELD(recipient_conf, stale_for) },
+	{ "check recipient", "accept-all-test", OPTION_DURATION, NULL, 0, INT64_MAX, "1d", "DURATION", "How often a backend that is a source (callforward) is asked for an address that nobody has, to find out whether it takes everybody; 0s: never.", FIELD(recipient_conf, accept_all_test) },
 	{ "check recipient", "negative", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "How long a backend's \"no such user\" is remembered.", FIELD(recipient_conf, negative_ttl) },
 	{ "check recipient", "confirm", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "A known address that turns unknown is answered 450 until the no has lasted so long.", FIELD(recipient_conf, confirm_after) },
 

@@ -66,6 +66,7 @@ enum check {
 	X(UNKNOWN, "unknown") \
 	X(UNCONFIRMED, "unconfirmed") \
 	X(ACCEPT_ALL, "accept-all") \
+	X(LATE_REFUSAL, "late-refusal") \
 	X(IMPLAUSIBLE, "implausible") \
 	X(BARE_NEWLINE, "bare-newline") \
 	X(SIGNED, "signed") \
