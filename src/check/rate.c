@@ -346,6 +346,27 @@ void rate_worker_gone(void *memory, unsigned worker_slot)
 	}
 }
 
+/* ---- mail ---- */
+
+bool rate_mail(struct rates *r, enum rate_kind kind, struct slice key, struct rate_limit limit)
+{
+	const struct rate_table *t = table_of(r);
+	uint8_t secret[16];
+	struct rate_entry *e;
+	uint64_t tag;
+
+	if (limit.count == 0 || limit.period <= 0)
+		return true;
+	memcpy(secret, t->secret, sizeof(secret));
+	secret[0] ^= (uint8_t)kind;	/* the same key is another entry for each kind */
+	tag = siphash64(secret, key.p, key.n);
+	e = entry_of(r, tag > RATE_WORKERS ? tag : tag + RATE_WORKERS + 1);
+	if (!e)
+		return true;
+	atomic_store(&e->seen, clock_now());
+	return entry_drip(e, limit);
+}
+
 /* ---- scores ---- */
 
 /* Halved for each half-life that passed; within one, a straight line from 1 to 1/2 (6 % above the curve at most). */

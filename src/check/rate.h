@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/ip.h"
+#include "base/str.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +32,18 @@ struct rate_limit {
 	uint32_t count;		/* so many ... */
 	nanoseconds period;	/* ... in so long; 0: no limit */
 };
+
+/* What mail is counted by, besides the connections of a client; each a limit of its own, none by default. */
+enum rate_kind { RATE_OF_CLIENT = 1, RATE_OF_SENDER_DOMAIN, RATE_OF_RECIPIENT, RATE_OF_NULL_SENDER };
+struct rate_conf {
+	struct rate_limit client;		/* recipients named by one /32 or /64 */
+	struct rate_limit sender_domain;	/* recipients named for one domain of the reverse-path */
+	struct rate_limit recipient;		/* messages to one recipient */
+	struct rate_limit null_sender;		/* messages with the null reverse-path to one recipient */
+};
+/* One more under this key, over all workers; a burst of `count`, then count per period. false: one too many, and not
+ * counted. No limit, or a table without room: true. */
+bool rate_mail(struct rates *r, enum rate_kind kind, struct slice key, struct rate_limit limit);
 
 enum rate_answer { RATE_OK, RATE_TOO_MANY_SESSIONS, RATE_TOO_FAST };
 /* A session begins: counts it if it may. max_sessions 0: no limit. The rate is a leaky bucket: a burst of `count`, then

@@ -317,6 +317,38 @@ static bool must_come_alone(struct transaction *tx, const struct recipient *r)
 	return first && (commit_hinted(tx, first) || commit_hinted(tx, r));
 }
 
+static void exceeds(struct transaction *tx, const struct recipient *r, const char *by)
+{
+	struct finding *f = finding_add(&tx->envelope.findings, &tx->arena, CHECK_RATE, RESULT_EXCEEDED,
+		arena_printf(&tx->arena, "More mail %s than its limit allows.", by));
+
+	f->recipient = r;
+	f->detail = by;
+}
+
+/* Limits are looked at before anybody is asked: a flood costs no directory and no backend anything. */
+static void count_rates(struct transaction *tx, const struct recipient *r)
+{
+	const struct rate_conf *limits = &tx->config->rate;
+	const struct envelope *e = &tx->envelope;
+	struct rates *rates = tx->session->edge->services.rates;
+	struct ip net = ip_client_net(&e->client->ip);
+	struct slice sender = slice_from(e->reverse_canonical, (size_t)(slice_rfind(e->reverse_canonical, '@') + 1));
+
+	if (!rates || tx->session->listener->outbound || e->client->class != CLIENT_STRANGER ||
+	    tx->config->check_mode[CHECK_RATE] == MODE_OFF)
+		return;
+	if (!rate_mail(rates, RATE_OF_CLIENT, slice_make((const char *)net.bytes, sizeof(net.bytes)), limits->client))
+		exceeds(tx, r, "from your network");
+	else if (sender.n > 0 && !rate_mail(rates, RATE_OF_SENDER_DOMAIN, sender, limits->sender_domain))
+		exceeds(tx, r, "from the sender's domain");
+	else if (!rate_mail(rates, RATE_OF_RECIPIENT, r->canonical, limits->recipient))
+		exceeds(tx, r, "to this recipient");
+	else if (path_is_null(&e->reverse_path) &&
+		 !rate_mail(rates, RATE_OF_NULL_SENDER, r->canonical, limits->null_sender))
+		exceeds(tx, r, "with a null sender to this recipient");
+}
+
 static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipient *r)
 {
 	const struct backend *b;
@@ -337,6 +369,7 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	reverse_path = reverse_path_for(tx, r);
 	if (!same_class(tx, d, r, reverse_path))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
+	count_rates(tx, r);
 	v = judge(tx, d, r);
 	if (v.reply != REPLY_NONE)
 		return refuse_by(tx, r, &v);

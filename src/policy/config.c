@@ -112,6 +112,7 @@ static void set_check_defaults(struct config *c)
 	for (int i = 0; i < CHECK_COUNT; i++)
 		c->check_mode[i] = loader_knows_check(i) ? MODE_ENFORCE : MODE_OFF;
 	/* Knowledge, not arguments: many honest servers are badly named. */
+	c->check_mode[CHECK_GREYLIST] = MODE_OFF;
 	c->check_mode[CHECK_RDNS] = MODE_OBSERVE;
 	c->check_mode[CHECK_HELO] = MODE_OBSERVE;
 	/* Whether all mail of a site leaves marked is its postmaster's word. */

@@ -15,6 +15,7 @@
 #include "check/dkim.h"
 #include "check/dkim_sign.h"
 #include "check/dnsbl.h"
+#include "check/greylist.h"
 #include "check/rate.h"
 #include "check/recipient.h"
 #include "check/scanner.h"
@@ -99,6 +100,8 @@ struct config {
 	struct client_conf clients;
 	struct sender_conf senders;
 	struct dnsbl_conf dnsbl;
+	struct rate_conf rate;
+	struct greylist_conf greylist;
 	struct spf_conf spf;
 	struct content_conf content;
 	struct rules_conf rules;

@@ -121,6 +121,12 @@ static const char *own_block(struct loader *l, int check, void **base)
 	case CHECK_BOUNCE:
 		*base = &l->c->bounces;
 		return "check bounce";
+	case CHECK_RATE:
+		*base = &l->c->rate;
+		return "check rate";
+	case CHECK_GREYLIST:
+		*base = &l->c->greylist;
+		return "check greylist";
 	case CHECK_SPF:
 		*base = &l->c->spf;
 		return "check spf";

@@ -50,6 +50,12 @@ static enum disposition listed(const struct weighing *w, const struct finding *f
 	return DISPOSITION_REJECT;
 }
 
+static enum disposition put_off(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->client_allowed || w->sender_allowed ? DISPOSITION_ACCEPT : DISPOSITION_DEFER;
+}
+
 static enum disposition sender_denied(const struct weighing *w, const struct finding *f)
 {
 	(void)f;
@@ -239,6 +245,8 @@ static const struct rule rules[] = {
 	{ CHECK_SPF, RESULT_SOFTFAIL, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_FAIL, spf_softfail },
 	{ CHECK_SPF, RESULT_PERMERROR, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_BROKEN, spf_permerror },
 	{ CHECK_SPF, RESULT_TEMPERROR, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_SPF_TROUBLE, spf_temperror },
+	{ CHECK_RATE, RESULT_EXCEEDED, AT_RCPT, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_RATE_EXCEEDED, put_off },
+	{ CHECK_GREYLIST, RESULT_FIRST_CONTACT, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_GREYLISTED, put_off },
 	{ CHECK_RECIPIENT, RESULT_NO_SUCH_USER, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NO_SUCH_USER, NULL },
 	{ CHECK_RECIPIENT, RESULT_UNCONFIRMED, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED,
 		NULL },

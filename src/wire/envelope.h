@@ -29,6 +29,7 @@
 	X(SPF, "spf") \
 	X(RECIPIENT, "recipient") \
 	X(RATE, "rate") \
+	X(GREYLIST, "greylist") \
 	X(FRAMING, "framing") \
 	X(DKIM, "dkim") \
 	X(ARC, "arc") \
@@ -66,6 +67,8 @@ enum check {
 	X(UNKNOWN, "unknown") \
 	X(UNCONFIRMED, "unconfirmed") \
 	X(ACCEPT_ALL, "accept-all") \
+	X(EXCEEDED, "exceeded") \
+	X(FIRST_CONTACT, "first-contact") \
 	X(LATE_REFUSAL, "late-refusal") \
 	X(IMPLAUSIBLE, "implausible") \
 	X(BARE_NEWLINE, "bare-newline") \
