@@ -8,7 +8,15 @@
 
 /* ---- addresses of programs ---- */
 
-/* Local parts that no person has. Tags behind them ("mailer-daemon+x") do not matter. */
+/* Local parts of mail systems wherever they stand; as reverse-path others mean little ("bounces+1@" sends newsletters). */
+static bool is_mailer_local(struct slice local)
+{
+	return slice_search_nocase(local, SLICE("mailer-daemon")) >= 0 ||
+		slice_search_nocase(local, SLICE("postmaster")) >= 0 ||
+		slice_eq_nocase(local, SLICE("mdaemon")) || slice_eq_nocase(local, SLICE("mailerdaemon"));
+}
+
+/* Local parts that no person has as author. Tags behind them ("mailer-daemon+x") do not matter. */
 static bool is_daemon_local(struct slice local)
 {
 	static const struct slice names[] = {
@@ -17,7 +25,7 @@ static bool is_daemon_local(struct slice local)
 		NAME("mailer_daemon"), NAME("mailerror"), NAME("maildeliverysystem"), NAME("mailsystem"),
 		NAME("mail-system"), NAME("smtp_mail_service"), NAME("smtpd"), NAME("mmdf"), NAME("emsl"), NAME("pmdf"),
 		NAME("autoreply"), NAME("auto-reply"), NAME("administrator"), NAME("mailadmin"), NAME("mailmaster"),
-		NAME("inetgw1"), NAME("bounces"), NAME("bounce"), NAME("bounced_mail"), NAME("uucp"), NAME("nondeliverable"),
+		NAME("inetgw1"), NAME("uucp"), NAME("nondeliverable"),
 		NAME("abuse-report"), NAME("virus-alert"), NAME("antivirus"), NAME("virusalert"), NAME("mailscanner"),
 		NAME("mailsweeper"), NAME("staff"), NAME("complaints"), NAME("fbl"), NAME("noreply-dmarc-support"),
 		NAME("dmarc"), NAME("dmarcreport"),
@@ -30,9 +38,8 @@ static bool is_daemon_local(struct slice local)
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (slice_eq_nocase(local, names[i]))
 			return true;
-	return slice_search_nocase(local, SLICE("mailer-daemon")) >= 0 ||
-		slice_search_nocase(local, SLICE("postmaster")) >= 0 ||
-		slice_ends_nocase(local, SLICE("_mail_service"));
+	return is_mailer_local(local) || slice_ends_nocase(local, SLICE("_mail_service")) ||
+		slice_search_nocase(local, SLICE("antivirus")) >= 0;
 }
 
 static bool is_daemon_name(struct slice name)
@@ -179,14 +186,14 @@ static void sender_read(struct arena *a, const struct header *h, const struct pa
 	out->to = value_of(a, h, SLICE("To"));
 	if (reverse_path) {
 		out->null_sender = path_is_null(reverse_path);
-		out->daemon = !out->null_sender && is_daemon_local(reverse_path->local);
+		out->daemon = !out->null_sender && is_mailer_local(reverse_path->local);
 	} else if (path) {
 		struct slice v = field_unfolded(a, path);
 		out->null_sender = slice_eq(v, SLICE("<>")) || slice_eq_nocase(v, SLICE("<MAILER-DAEMON>"));
-		out->daemon = !out->null_sender && is_daemon_mailbox(v);
+		out->daemon = !out->null_sender && is_mailer_local(v);
 	}
 	out->daemon = out->daemon || is_daemon_mailbox(out->from) ||
-		is_daemon_mailbox(value_of(a, h, SLICE("Sender")));
+		is_mailer_local(value_of(a, h, SLICE("Sender")));
 }
 
 void notice_head_read(struct arena *a, const struct header *h, const struct path *reverse_path,

@@ -2,6 +2,7 @@
  * Between the files of the recogniser of notices; nobody else includes it.
  *
  *   notice.c           the reader: events of MIME in, struct notice out
+ *   notice_judge.c     what the parts and the words come to
  *   notice_head.c      what the header section says: who wrote it, to what end
  *   notice_text.c      what the text says: sentences, failed recipients
  *   notice_original.c  the returned message: its header section, attached or quoted
@@ -117,5 +118,51 @@ struct slice notice_original_quoted(struct arena *a, const struct notice_text *t
 void notice_original_mentioned(struct arena *a, const struct notice_text *t, struct notice_original *out);
 /* Length of the field name at the start of a line if it is one that messages have (Received, From ...); 0: no. */
 size_t notice_known_field(struct slice line);
+
+/* ---- the reader ---- */
+
+/* What a part is kept for. */
+enum role {
+	ROLE_NONE,
+	ROLE_TEXT, ROLE_HTML, ROLE_OUTSIDE,
+	ROLE_STATUS, ROLE_DISPOSITION, ROLE_FEEDBACK,
+	ROLE_HEADERS,		/* text/rfc822-headers and the like */
+	ROLE_SNIFF,		/* an attachment that may be the original after all */
+	ROLE_BROKEN,		/* the rest of the original's header section, broken by a line that lost its fold */
+	ROLE_MESSAGE,		/* encloses the returned message */
+	ROLE_COUNT,
+};
+
+struct kept {
+	struct str text;
+	bool seen, full;
+};
+
+struct notice_reader {
+	struct arena *arena;
+	const struct path *reverse_path;
+	const struct notice_watch *watch;
+	struct mime *mime;
+	struct notice_head head;
+	struct kept kept[ROLE_COUNT];
+	uint8_t roles[MIME_DEPTH_MAX + 1];	/* of the open entities, by depth */
+	bool report;			/* multipart/report */
+	bool status_alone;		/* the message is a delivery-status and nothing else */
+	struct slice report_type;
+	struct slice charset;		/* of the text part at hand */
+	bool interesting;		/* its text is worth reading */
+	bool header_broken;		/* it ended in a line that is no field */
+	bool tls_report, dmarc_report;	/* an attachment of the kind */
+	struct slice original;		/* the header section of the first enclosed message */
+	bool original_cut, original_body;
+	bool enclosed;			/* some message is enclosed, be it empty */
+	uint32_t broken;		/* number of the enclosed message if its header section is; 0: it is not */
+	uint32_t watched;		/* number of the part whose message is watched; 0: none yet */
+	bool watching_body;
+	struct notice *out;
+};
+
+/* Kind, evidence and recipients, into r->out; the original has been read. */
+void notice_judge(struct notice_reader *r, const struct notice_text *t);
 
 #endif

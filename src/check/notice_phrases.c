@@ -144,6 +144,40 @@ static const struct phrase phrases[] = {
 	{ "recipient's mailbox", X },
 	{ "exceeds allowed size", F | X },
 	{ "exceeding its mailbox quota", F | X },
+	{ "inform you on the delivery status", F },
+	{ "recipients was rejected by", F },
+	{ "the following recipients were affected", F },
+	{ "cannot send your message", F },
+	{ "mail address is unknown", F },
+	{ "answer from remote host", F },
+	{ "non-delivery report", F },
+	{ "unable to relay", F },
+	{ "not been delivered to", F },
+	{ "delivery has failed", F },
+	{ "delivery to the recipient failed", F },
+	{ "address was not found", F },
+	{ "address wasn't found", F },
+	{ "unable to send", F },
+	{ "your email was not", F },
+	{ "your e-mail was not", F },
+	{ "your e-mail could not", F },
+	{ "your email could not", F },
+	{ "message to the following address", F },
+	{ "following address had", F },
+	{ "following recipients could not", F },
+	{ "following recipient could not", F },
+	{ "recipients were not reached", F },
+	{ "recipient was not reached", F },
+	{ "recipients could not be reached", F },
+	{ "undelivered message", F },
+	{ "nondeliverable", F },
+	{ "not deliverable", F },
+	{ "permanent failure", F },
+	{ "rejected your mail", F },
+	{ "refused to accept", F },
+	{ "was refused by", F },
+	{ "bounced back", F },
+	{ "returned message", F },
 	{ "delivery report", 0 },
 	/* faults */
 	{ "user unknown", X },
@@ -189,6 +223,34 @@ static const struct phrase phrases[] = {
 	/* German, French, Spanish, Portuguese, Italian, Dutch, Nordic, Slavic, Turkish, East Asian */
 	{ "nicht zugestellt", F },
 	{ "unzustellbar", F },
+	{ "nicht zustellbar", F },
+	{ "konnte nicht zugestellt", F },
+	{ "nicht \xc3\xbc" "bermittelt werden", F },
+	{ "nicht ausgeliefert", F },
+	{ "n'est pas parvenu", F },
+	{ "n'a pas \xc3\xa9t\xc3\xa9 d\xc3\xa9livr\xc3\xa9", F },
+	{ "n'a pu \xc3\xaatre remis", F },
+	{ "no se puede entregar", F },
+	{ "no fue entregado", F },
+	{ "no se entreg\xc3\xb3", F },
+	{ "n\xc3\xa3o \xc3\xa9 poss\xc3\xadvel entregar", F },
+	{ "n\xc3\xa3o p\xc3\xb4" "de ser enviada", F },
+	{ "mensagem n\xc3\xa3o entregue", F },
+	{ "non recapitabile", F },
+	{ "non \xc3\xa8 stato consegnato", F },
+	{ "kan niet worden bezorgd", F },
+	{ "onbestelbaar", F },
+	{ "olevererbart", F },
+	{ "kan ikke leveres", F },
+	{ "kan inte levereras", F },
+	{ "toimitus ep\xc3\xa4onnistui", F },
+	{ "nie mo\xc5\xbcna by\xc5\x82o dostarczy\xc4\x87", F },
+	{ "niedostarczon", F },
+	{ "nedoru\xc4\x8d", F },
+	{ "nedor\xc3\xbc", F },
+	{ "iletilemedi", F },
+	{ "ne peut \xc3\xaatre remis", F },
+	{ "nu a putut fi livrat", F },
 	{ "zustellung fehlgeschlagen", F },
 	{ "konnte nicht \xc3\xbc" "bermittelt", F },
 	{ "fehler bei der zustellung", F },
@@ -238,6 +300,12 @@ static const struct phrase phrases[] = {
 	{ "\xe9\x85\x8d\xe4\xbf\xa1\xe3\x81\xa7\xe3\x81\x8d\xe3\x81\xbe\xe3\x81\x9b\xe3\x82\x93", F },	/* haishin dekimasen */
 	{ "\xe9\x85\x8d\xe4\xbf\xa1\xe4\xb8\x8d\xe8\x83\xbd", F },
 	{ "\xe9\x80\x80\xe4\xbf\xa1", F },		/* tuixin */
+	{ "\xe6\x9c\xaa\xe9\x80\x81\xe8\xbe\xbe", F },	/* weisongda */
+	{ "\xe6\x8a\x95\xe9\x80\x92\xe5\xa4\xb1\xe8\xb4\xa5", F },
+	{ "\xe5\x82\xb3\xe9\x81\x9e\xe5\xa4\xb1\xe6\x95\x97", F },
+	{ "\xe7\x84\xa1\xe6\xb3\x95\xe5\x82\xb3\xe9\x81\x9e", F },
+	{ "\xe9\x80\x81\xe4\xbf\xa1\xe3\x81\xa7\xe3\x81\x8d\xe3\x81\xbe\xe3\x81\x9b\xe3\x82\x93", F },	/* soushin dekimasen */
+	{ "\xec\xa0\x84\xeb\x8b\xac\xeb\x90\x98\xec\xa7\x80", F },
 	{ "\xe6\x97\xa0\xe6\xb3\x95\xe6\x8a\x95\xe9\x80\x92", F },
 	{ "\xeb\xb0\x98\xec\x86\xa1", F },		/* bansong */
 	/* delay */
@@ -305,6 +373,24 @@ static const struct phrase phrases[] = {
 	{ "we have received your", SAYS_AUTO_REPLY },
 	{ "your email has been received", SAYS_AUTO_REPLY },
 	{ "abwesenheit", SAYS_AUTO_REPLY },
+	{ "absence du bureau", SAYS_AUTO_REPLY },
+	{ "fuera de la oficina", SAYS_AUTO_REPLY },
+	{ "fuori ufficio", SAYS_AUTO_REPLY },
+	{ "fuori sede", SAYS_AUTO_REPLY },
+	{ "fora do escrit\xc3\xb3rio", SAYS_AUTO_REPLY },
+	{ "poza biurem", SAYS_AUTO_REPLY },
+	{ "automaattinen vastaus", SAYS_AUTO_REPLY },
+	{ "autosvar", SAYS_AUTO_REPLY },
+	{ "automatisk svar", SAYS_AUTO_REPLY },
+	{ "automatiskt svar", SAYS_AUTO_REPLY },
+	{ "fr\xc3\xa5nvaro", SAYS_AUTO_REPLY },
+	{ "afwezig", SAYS_AUTO_REPLY },
+	{ "automatick\xc3\xa1 odpov", SAYS_AUTO_REPLY },
+	{ "automatyczna odpowied", SAYS_AUTO_REPLY },
+	{ "otomatik yan\xc4\xb1t", SAYS_AUTO_REPLY },
+	{ "\xd0\xb0\xd0\xb2\xd1\x82\xd0\xbe\xd0\xbc\xd0\xb0\xd1\x82\xd0\xb8\xd1\x87\xd0\xb5\xd1\x81\xd0\xba\xd0\xb8\xd0\xb9 \xd0\xbe\xd1\x82\xd0\xb2\xd0\xb5\xd1\x82", SAYS_AUTO_REPLY },
+	{ "\xe8\x87\xaa\xe5\x8a\xa8\xe7\xad\x94\xe5\xa4\x8d", SAYS_AUTO_REPLY },
+	{ "\xe8\x87\xaa\xe5\x8b\x95\xe5\x9b\x9e", SAYS_AUTO_REPLY },
 	{ "nicht im b\xc3\xbcro", SAYS_AUTO_REPLY },
 	{ "automatische antwort", SAYS_AUTO_REPLY },
 	{ "r\xc3\xa9ponse automatique", SAYS_AUTO_REPLY },
@@ -337,6 +423,10 @@ static const struct phrase phrases[] = {
 	{ "guest list so your messages", SAYS_CHALLENGE },
 	/* virus */
 	{ "virus alert", SAYS_VIRUS },
+	{ "viren", SAYS_VIRUS },
+	{ "banned attachment", SAYS_VIRUS },
+	{ "blocked attachment", SAYS_VIRUS },
+	{ "banned file", SAYS_VIRUS },
 	{ "virus was found", SAYS_VIRUS },
 	{ "virus found", SAYS_VIRUS },
 	{ "virus detected", SAYS_VIRUS },
@@ -402,6 +492,11 @@ static const struct phrase subjects[] = {
 	{ "mail delivery status", SAYS_FAILED },
 	{ "mail failed", SAYS_FAILED },
 	{ "(delay)", SAYS_DELAYED },
+	{ "verz\xc3\xb6gert", SAYS_DELAYED },
+	{ "retard\xc3\xa9", SAYS_DELAYED },
+	{ "retrasad", SAYS_DELAYED },
+	{ "ndn:", SAYS_FAILED },
+	{ "rejected:", SAYS_FAILED },
 	{ "delayed", SAYS_DELAYED },
 	{ "delayed mail", SAYS_DELAYED },
 	{ "notification: warning", SAYS_DELAYED },
@@ -418,15 +513,16 @@ static const struct phrase subjects[] = {
 /* ---- matching ---- */
 
 #define BUCKETS 512u
+#define PHRASES_MAX 1024u
 #define MARKER_LINE_MAX 120u
 
-_Static_assert(sizeof(phrases) / sizeof(phrases[0]) <= 512, "the index has room for all phrases");
+_Static_assert(sizeof(phrases) / sizeof(phrases[0]) <= PHRASES_MAX, "the index has room for all phrases");
 
 struct phrase_index {
 	const struct phrase *table;
 	uint16_t first[BUCKETS];	/* 1 + place in the table, 0: none */
-	uint16_t next[512];
-	uint8_t length[512];
+	uint16_t next[PHRASES_MAX];
+	uint8_t length[PHRASES_MAX];
 	bool built;
 };
 

@@ -477,8 +477,8 @@ static void entity_describe(struct mime *m, struct entity *e, const char *type, 
 	bool room = p->depth + 1u < MIME_DEPTH_MAX;
 	struct slice charset;
 
-	strcpy(p->type, type);
-	strcpy(p->subtype, subtype);
+	memcpy(p->type, type, strlen(type) + 1);
+	memcpy(p->subtype, subtype, strlen(subtype) + 1);
 	if (content_type)
 		mime_type_read(content_type->value, p->type, p->subtype);
 	if (encoding)

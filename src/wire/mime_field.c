@@ -220,8 +220,9 @@ static void take_charset(struct piece *piece, struct slice *charset)
 ptrdiff_t mime_parameter_read(struct slice value, struct slice name, char *out, size_t room, struct slice *charset)
 {
 	struct parameter p = { .plain.set = false };
-	struct sink s = { out, 0, room };
+	struct sink s = { .room = room };
 
+	s.p = out;
 	*charset = SLICE_NULL;
 	parameter_collect(&p, value, name);
 	if (p.extended.set) {

@@ -254,6 +254,15 @@ static void ordinary(void **state)
 	is_kind("From: shop@x.example\nAuto-Submitted: auto-generated\nSubject: Your order\n\nThank you.\n", "<shop@x.example>", "message");
 	is_kind("From: c@x.example\nAuto-Submitted: no\n\nhello\n", "<c@x.example>", "message");
 	is_kind("From: c@x.example\nX-Autoreply:\n\nhello\n", "<c@x.example>", "message");
+	/* Parcels, newsletters, help desks, and vacation speak of deliveries, too. */
+	is_kind("From: parcels@x.example\nAuto-Submitted: auto-generated\nSubject: Delivery failure: your parcel\n\n"
+		"It could not be delivered.\n", "<bounces+17@x.example>", "message");
+	is_kind("From: c@x.example\nSubject: Undeliverable mail\nContent-Type: multipart/mixed; boundary=m\n\n--m\n\nThis could not be"
+		" delivered, see below.\n--m\nContent-Type: message/rfc822\n\nMessage-ID: <1@y>\n\nx\n--m--\n", "<c@x.example>",
+		"message");
+	is_kind("From: c@x.example\nSubject: failed delivery\n\nIt could not be delivered.\n", "", "message");
+	is_kind("From: c@x.example\nAuto-Submitted: auto-replied\nSubject: Away\n\nYour mail has not been delivered to anybody else.\n", "",
+		"auto-reply");
 	/* Somebody attaches a delivery-status to a question. */
 	is_kind("From: c@x.example\nSubject: help\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nwhy?\n--b\n"
 		"Content-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: rfc822; b@y\nAction: failed\n--b--\n",
