@@ -55,7 +55,8 @@ static const struct command {
 	{ "bounce", tool_bounce, "[-c FILE] [--json] PATH...",
 	  "tells what kind of automatic mail a message is, whom it says failed, what it returns",
 	  "PATH is a file, a directory, a Maildir, an mbox, or - for standard input. --json prints one object a\n"
-	  "line. What cannot be read is named on standard error.\n" },
+	  "line. What cannot be read is named on standard error. With -c (or as root), what the keys of the\n"
+	  "configuration prove of it, for the address that it was delivered to; the ledger is asked by spurn sent.\n" },
 	{ "keys", tool_keys, "list [--json] | new [--after 1h] | retire ID [--overlap 15d] [--dir DIRECTORY] [-c FILE]",
 	  "the keys under which mail that leaves is marked: lists them, makes one, retires one",
 	  "new makes a key that is in use at once, or after the time given: copy its file to every node before. A\n"

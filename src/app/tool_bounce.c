@@ -6,8 +6,10 @@
  */
 #include "app/tool_mail.h"
 
-#include "check/notice.h"
+#include "check/bounce.h"
 #include "wire/mime.h"
+
+#include <unistd.h>
 
 #define HEADER_MAX (1024u * 1024u)
 #define FIELDS_MAX 10000u
@@ -20,6 +22,8 @@ struct bounce_run {
 	struct header header;
 	struct notice_reader *reader;
 	bool told;			/* the reader has the header section */
+	const struct config *config;	/* NULL: nothing is proved */
+	struct bounce_proof proof;
 };
 
 /* ---- feeding ---- */
@@ -50,6 +54,51 @@ static void take(void *arg, struct slice piece)
 		header_told(b);
 	if (b->told)
 		notice_body(b->reader, slice_from(piece, taken));
+}
+
+/* ---- proof ---- */
+
+/* The first address that the notice is for: where it says it was delivered, else To. */
+static bool addressee_of(struct bounce_run *b, struct address_form *out)
+{
+	static const char *const names[] = { "X-Original-To", "Delivered-To", "Envelope-To", "To" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const struct field *f = header_field(&b->header, slice_of(names[i]), 0);
+		struct slice text = f ? field_unfolded(&b->arena, f) : SLICE_NULL, rest;
+		ptrdiff_t open = slice_rfind(text, '<'), at;
+		const struct domain_conf *d;
+		struct path p;
+		const char *why;
+
+		if (open < 0)
+			text = slice_of(arena_printf(&b->arena, "<%.*s>", SLICE_ARG(text)));
+		rest = open < 0 ? text : slice_from(text, (size_t)open);
+		if (!path_parse(&p, &rest, true, &why) || !address_form(&b->arena, &p, SLICE_NULL, out))
+			continue;
+		at = slice_rfind(out->canonical, '@');
+		d = config_domain(b->config, slice_from(out->canonical, (size_t)at + 1));
+		if (d && address_form(&b->arena, &p, d->separators, out))
+			return true;
+	}
+	return false;
+}
+
+/* With the keys alone: the ledger belongs to the daemon (spurn sent). false: nothing can be said. */
+static bool prove(struct bounce_run *b, const struct notice *n)
+{
+	struct address_form form;
+	struct bounce_question q = { .notice = n, .now = time(NULL) };
+
+	if (!b->config || n->kind == NOTICE_MESSAGE || !addressee_of(b, &form))
+		return false;
+	q.conf = &b->config->bounces;
+	q.addressee = form.canonical;
+	q.form = &form;
+	if ((form.tag == ADDRESS_TAG_PRVS || form.tag == ADDRESS_TAG_PRVS_SWAPPED) && form.tag_text.n == 10)
+		q.tag = form.tag_text;
+	bounce_judge(&b->proof, &q, &b->arena);
+	return true;
 }
 
 /* ---- for scripts ---- */
@@ -85,7 +134,12 @@ static void print_json(struct bounce_run *b, const struct notice *n)
 	json_text(t, "to", o->to, ",");
 	json_text(t, "return_path", o->return_path, ",");
 	json_text(t, "subject", o->subject, ",");
-	tool_print(t, "\"form\":\"%s\"},\"proof\":null,", notice_form_name(o->form));
+	tool_print(t, "\"form\":\"%s\"},\"proof\":", notice_form_name(o->form));
+	if (prove(b, n))
+		tool_print(t, "{\"result\":\"%s\",\"method\":\"%s\",\"reason\":\"%s\"},", result_name(b->proof.result),
+			bounce_method_name(b->proof.method), b->proof.reason);
+	else
+		tool_print(t, "null,");
 	json_text(t, "why", slice_of(n->evidence), "}\n");
 }
 
@@ -112,6 +166,21 @@ static const char *sentence_of(enum notice_kind k)
 	return sentences[k];
 }
 
+static const char *advice_on(enum result proof)
+{
+	switch (proof) {
+	case RESULT_PROVEN:
+		return "This bounce is genuine: it is about a message that left here.";
+	case RESULT_PLAUSIBLE:
+		return "This bounce is probably genuine: an alias or a forwarder may have stood between.";
+	case RESULT_REFUTED:
+		return "This bounce is false: it shows a proof that is not ours. Ignore it, do not open its attachments.";
+	default:
+		return "Nothing shows that this message left here. If all mail leaves through Spurn, the bounce is false: ignore it, "
+			"do not open its attachments.";
+	}
+}
+
 static void print_human(struct bounce_run *b, const struct notice *n)
 {
 	struct tool *t = b->tool;
@@ -135,6 +204,11 @@ static void print_human(struct bounce_run *b, const struct notice *n)
 	}
 	if (n->evidence[0])
 		tool_print(t, "  Because    %s\n", n->evidence);
+	if (prove(b, n)) {
+		tool_print(t, "  Proof      %s: %s\n", result_name(b->proof.result), b->proof.reason);
+		if (notice_is_bounce(n->kind))
+			tool_print(t, "  %s\n", advice_on(b->proof.result));
+	}
 	tool_print(t, "\n");
 }
 
@@ -156,6 +230,12 @@ static void end(void *arg)
 	arena_drop(&b->arena);
 }
 
+/* The keys are not for everybody: they are looked for where the configuration is named, or root asks. */
+static bool wants_config(const struct tool *t)
+{
+	return strcmp(t->config, TOOL_CONFIG) != 0 || (geteuid() == 0 && access(t->config, R_OK) == 0);
+}
+
 int tool_bounce(struct tool *t, int argc, char **argv)
 {
 	static struct bounce_run run;
@@ -169,6 +249,8 @@ int tool_bounce(struct tool *t, int argc, char **argv)
 	if (words == 0)
 		return tool_misused(t, "name a file, a directory, or - for standard input");
 	run.tool = t;
+	if (wants_config(t) && !(run.config = tool_config(t)))
+		return EX_CONFIG;
 	for (int i = 0; i < words; i++)
 		ok = tool_mail_each(t, argv[i], &sink) && ok;
 	return ok ? 0 : EX_NOINPUT;

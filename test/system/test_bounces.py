@@ -156,6 +156,12 @@ def test_real_bounces_come_in_and_forged_ones_do_not(server, keys):
             spurn.send_out(BOB, DEAD, original(1))
             text, to = bounce_of(remote)
 
+            # As the tool sees it, with the keys alone.
+            spurn.write("returned.eml", text.replace(b"\r\n", b"\n").decode("latin-1"))
+            done = spurn.tool("bounce", "--json", spurn.path("returned.eml"))
+            assert b'"proof":{"result":"proven","method":"tag"' in done.stdout, (done.stdout, done.stderr)
+            assert b"This bounce is genuine" in spurn.tool("bounce", spurn.path("returned.eml")).stdout
+
             spurn.comes_in(to, text, 250)
             assert (spurn.finding()["result"], "by tag" in spurn.finding()["evidence"]) == ("proven", True)
             assert b"Spurn-Notice: " in backend.messages[-1].octets and b"; proof=proven" in backend.messages[-1].octets
