@@ -64,6 +64,7 @@ struct bounce_policy {
 	uint8_t proven, plausible, unproven, refuted, null_sender;
 	bool enrolled;		/* all mail of the domain leaves through here: `unproven` may be refused */
 	bool tag;		/* its senders are tagged */
+	bool wave_tightens;	/* in a wave, what is unproven is refused (where enrolled) */
 	struct address_list never_sends;	/* addresses that send nothing: no notice can be for them */
 };
 

@@ -176,6 +176,7 @@ const struct option options[] = {
 	{ "bounces", "refuted", OPTION_CHOICE, "accept|mark|reject", NONE, "reject", "ACTION", "It claims a proof of ours and fails it.", FIELD(bounce_policy, refuted) },
 	{ "bounces", "null-sender", OPTION_CHOICE, "accept|mark|reject", NONE, "mark", "ACTION", "Mail with a null reverse-path that is no notice, and neither SPF of its HELO nor a DKIM signature stands behind it.", FIELD(bounce_policy, null_sender) },
 	{ "bounces", "enrolled", OPTION_CHOICE, "auto|yes", NONE, "auto", "auto|yes", "yes: the postmaster's word that all mail of the domain leaves through Spurn. auto: it is watched, and spurn status says when the domain is ready.", FIELD(bounce_policy, enrolled) },
+	{ "bounces", "wave", OPTION_CHOICE, "watch|tighten", NONE, "watch", "watch|tighten", "When the notices about mail that was not sent here come far faster than is usual for an address or the domain, that is recorded and logged as an alert, and again when it is over. tighten: while it lasts, unproven is reject (with enrolled yes).", FIELD(bounce_policy, wave_tightens) },
 	{ "bounces", "tag", OPTION_CHOICE, "off|on", NONE, "on", "on|off", "Whether senders of the domain are tagged (prvs=KDDDHHHHHH=local@domain) when mail leaves. Without a tag, the Spurn-Sent field and the ledger prove alone.", FIELD(bounce_policy, tag) },
 	{ "bounces", "never-sends", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "Addresses that never send: with a null reverse-path they are refused at RCPT. Other servers' tests of the address fail then, too.", NO_FIELD },
 

@@ -14,6 +14,7 @@
 #include "check/dkim.h"
 #include "check/finding.h"
 #include "check/notice.h"
+#include "check/wave.h"
 
 #define GUESSES 10u	/* false tags of a client before one that fits proves nothing: 10 in 2^24 */
 
@@ -150,6 +151,33 @@ static void learn(struct bounce_stage *s)
 		sent_exit_elsewhere(services->store, slice_of(s->domain->name), clock_wall_seconds());
 }
 
+/* Waves are counted where they are seen; begin and end stand in the record and in the log. */
+static bool look_for_wave(struct bounce_stage *s, struct findings *found, struct slice name, uint32_t least)
+{
+	struct arena *a = s->view->envelope->arena;
+	struct wave w;
+	const char *what;
+
+	if (!s->view->services->store ||
+	    wave_look(s->view->services->store, name, least, true, clock_wall_seconds(), &w) != STORE_OK)
+		return false;
+	if (w.news == WAVE_BEGINS || w.news == WAVE_ENDS) {
+		what = arena_printf(a, "a wave of notices about mail that we did not send %s: %.*s, %u in this hour, usually %u",
+			w.news == WAVE_BEGINS ? "begins" : "is over", SLICE_ARG(name), w.this_hour, w.usual);
+		finding_add(found, a, CHECK_BOUNCE, RESULT_POLICY, what);
+		log_alert("%s", what);
+	}
+	return w.since != 0;
+}
+
+/* For the address or the whole domain. */
+static bool in_wave(struct bounce_stage *s, struct findings *found)
+{
+	bool address = look_for_wave(s, found, s->question.addressee, WAVE_FLOOR_ADDRESS);
+
+	return look_for_wave(s, found, slice_of(s->domain->name), WAVE_FLOOR_DOMAIN) || address;
+}
+
 static const char *evidence_of(const struct bounce_stage *s, uint32_t unproven)
 {
 	const struct envelope *e = s->view->envelope;
@@ -171,10 +199,13 @@ static void report(struct bounce_stage *s, struct findings *found, nanoseconds b
 	struct envelope *e = s->view->envelope;
 	const struct bounce_proof *p = &s->proof;
 	enum result result = p->result;
+	bool bounce = notice_is_bounce(e->notice->kind), wave = false;
 	uint32_t unproven = 0;
 	struct finding *f;
 
-	if (result == RESULT_UNPROVEN && rates && notice_is_bounce(e->notice->kind))
+	if (bounce && (result == RESULT_UNPROVEN || result == RESULT_REFUTED))
+		wave = in_wave(s, found);
+	if (result == RESULT_UNPROVEN && rates && bounce)
 		unproven = rate_count(s->view->services->rates, &e->client->ip, RATE_UNPROVEN_NOTICE);
 	/* A question without an answer is no "no". */
 	if (result == RESULT_UNPROVEN && (p->store_trouble || s->signature_trouble))
@@ -183,6 +214,7 @@ static void report(struct bounce_stage *s, struct findings *found, nanoseconds b
 		p->store_trouble ? "no proof, and the sent ledger cannot be asked" :
 		"no proof, and the key of our own signature cannot be asked for");
 	f->evidence = evidence_of(s, unproven);
+	f->weight = wave;
 	header_change_add(&e->changes, e->arena, HEADER_PREPEND, 0, slice_of(arena_printf(e->arena,
 		"Spurn-Notice: %s; proof=%s\r\n", notice_kind_name(e->notice->kind), result_name(result))));
 }

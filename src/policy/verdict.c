@@ -176,6 +176,8 @@ static enum disposition content_put_off(const struct weighing *w, const struct f
 
 /* ---- bounces ---- */
 
+#define BOUNCE_REJECT 2	/* the place of reject among accept|mark|reject */
+
 static enum disposition chosen(uint8_t choice)
 {
 	static const enum disposition of[] = { DISPOSITION_ACCEPT, DISPOSITION_MARK, DISPOSITION_REJECT };
@@ -206,9 +208,12 @@ static enum disposition bounce_plausible(const struct weighing *w, const struct 
 /* Refused only where all mail leaves through here, by the word of the postmaster. */
 static enum disposition bounce_unproven(const struct weighing *w, const struct finding *f)
 {
-	enum disposition d = w->domain ? bounce_disposition(w, w->domain->bounces.unproven) : DISPOSITION_ACCEPT;
+	enum disposition d;
 
-	(void)f;
+	if (!w->domain)
+		return DISPOSITION_ACCEPT;
+	/* weight: in the middle of a wave. */
+	d = bounce_disposition(w, f->weight && w->domain->bounces.wave_tightens ? BOUNCE_REJECT : w->domain->bounces.unproven);
 	return d == DISPOSITION_REJECT && !w->domain->bounces.enrolled ? DISPOSITION_MARK : d;
 }
 

@@ -272,3 +272,21 @@ def test_the_corpus_of_bounces_passes_the_rules_of_form(keys):
                     refused.append((name, str(reply)))
                 c.quit()
         assert not refused, refused[:10]
+
+
+def test_a_wave_is_recorded_and_said_aloud(keys):
+    notice = ("From: MAILER-DAEMON@mx.example.com\r\nSubject: Undelivered Mail Returned to Sender\r\nMIME-Version: 1.0\r\n"
+              "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nfailed\r\n--b\r\n"
+              "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.com\r\n\r\n"
+              "Final-Recipient: rfc822; x@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n").encode()
+    with FakeBackend() as backend, Site(backend.url, backend.url, keys) as spurn:
+        for _ in range(21):
+            spurn.comes_in(ANN, notice, 550)
+        waves = [f["reason"] for r in spurn.transactions() for f in r["findings"] if "a wave of notices" in f["reason"]]
+        assert len(waves) == 1 and f"begins: {ANN}, 20 in this hour, usually 0" in waves[0], waves
+        assert "alert: a wave of notices" in spurn.stderr()
+        # A probe works in the middle of it.
+        with spurn.session() as c:
+            c.command("MAIL FROM:<>", 250)
+            c.command(f"RCPT TO:<{ANN}>", 250)
+            c.quit()

@@ -1,0 +1,99 @@
+/* Waves: when one begins, goes on and ends; that it does not become the ordinary; and that a name with much ordinary backscatter
+ * needs more. */
+#include "unit.h"
+
+#include "base/clock.h"
+#include "check/wave.h"
+
+#include <stdio.h>
+
+#define HOUR 3600
+#define NOW ((time_t)1795392000)
+
+static char dir[64];
+static struct arena arena;
+static struct store *store;
+static struct wave wave;
+
+static int set_up(void **state)
+{
+	const char *why = NULL;
+	struct store_conf conf = { .directory = dir, .map_size = 16 << 20, .synchronous = true };
+
+	(void)state;
+	clock_fake(NS_PER_SECOND, NOW * NS_PER_SECOND);
+	snprintf(dir, sizeof(dir), "/tmp/spurn-wave-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	store = store_open(&arena, &conf, &why);
+	return store ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	char command[128];
+
+	(void)state;
+	store_close(store);
+	arena_drop(&arena);
+	snprintf(command, sizeof(command), "rm -r '%s'", dir);
+	return system(command);
+}
+
+/* So many notices at a moment; the news of the last. */
+static enum wave_news notices(unsigned count, time_t when)
+{
+	clock_fake(NS_PER_SECOND, when * NS_PER_SECOND);
+	while (count-- > 0)
+		assert_int_equal(wave_look(store, SLICE("bob@example.org"), 20, true, when, &wave), STORE_OK);
+	return wave.news;
+}
+
+static enum wave_news look(time_t when)
+{
+	clock_fake(NS_PER_SECOND, when * NS_PER_SECOND);
+	assert_int_equal(wave_look(store, SLICE("bob@example.org"), 20, false, when, &wave), STORE_OK);
+	return wave.news;
+}
+
+static void a_wave_begins_and_ends(void **state)
+{
+	(void)state;
+	assert_int_equal(notices(19, NOW), WAVE_NOTHING);
+	assert_int_equal(notices(1, NOW), WAVE_BEGINS);
+	assert_int_equal(notices(1, NOW), WAVE_GOES_ON);
+	assert_int_equal(wave.since, NOW);
+	assert_int_equal(notices(100, NOW + HOUR), WAVE_GOES_ON);
+	assert_int_equal(look(NOW + HOUR), WAVE_GOES_ON);
+	/* An hour of little. */
+	assert_int_equal(notices(5, NOW + 2 * HOUR), WAVE_GOES_ON);
+	assert_int_equal(look(NOW + 3 * HOUR), WAVE_ENDS);
+	assert_int_equal(look(NOW + 3 * HOUR), WAVE_NOTHING);
+	assert_int_equal(wave.since, 0);
+}
+
+static void what_is_usual_is_no_wave(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(notices(15, NOW + i * HOUR), WAVE_NOTHING);
+	assert_in_range(wave.usual, 14, 15);
+	assert_int_equal(notices(50, NOW + 300 * HOUR), WAVE_NOTHING);
+	assert_int_equal(notices(40, NOW + 300 * HOUR), WAVE_GOES_ON);
+	/* A wave of days does not become the ordinary. */
+	for (int i = 301; i < 400; i++)
+		assert_int_equal(notices(90, NOW + i * HOUR), WAVE_GOES_ON);
+	assert_in_range(wave.usual, 13, 16);
+	/* After weeks of silence all is forgotten. */
+	assert_int_equal(look(NOW + 2000 * HOUR), WAVE_NOTHING);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_wave_begins_and_ends, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_usual_is_no_wave, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
