@@ -64,6 +64,16 @@ static void milter_free(struct milter *m, bool courteous)
 	free(m);
 }
 
+static void drop_idle(struct scanner *s)
+{
+	struct ring *next;
+
+	for (struct ring *at = s->idle.next; at != &s->idle; at = next) {
+		next = at->next;
+		milter_free(milter_of(at), true);
+	}
+}
+
 void scanners_close(struct scanners *all)
 {
 	struct ring *next;
@@ -73,12 +83,7 @@ void scanners_close(struct scanners *all)
 
 		next = at->next;
 		BUG_ON(s->out > 0);
-		while (!ring_empty(&s->idle)) {
-			struct milter *m = milter_of(s->idle.next);
-
-			ring_remove(&m->link);
-			milter_free(m, true);
-		}
+		drop_idle(s);
 		free(s->address);
 		free(s->name);
 		free(s);
@@ -199,9 +204,12 @@ void scanner_count(struct scanner *s, bool refused, nanoseconds cost)
 
 struct milter *scanner_take_milter(struct scanner *s)
 {
-	while (!ring_empty(&s->idle)) {
-		struct milter *m = milter_of(s->idle.next);
+	struct ring *next;
 
+	for (struct ring *at = s->idle.next; at != &s->idle; at = next) {
+		struct milter *m = milter_of(at);
+
+		next = at->next;
 		ring_remove(&m->link);
 		s->idle_count--;
 		if (clock_now() - m->idle_since < KEEP_SPAN && milter_is_reusable(m))

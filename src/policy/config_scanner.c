@@ -133,7 +133,9 @@ void loader_read_content(struct loader *l, const struct statement *st, uint32_t 
 
 	if (!loader_has_arguments(l, st))
 		return;
-	*choice = (struct content_choice){ .next = l->choices, .statement = st, .wanted = wanted };
+	choice->next = l->choices;
+	choice->statement = st;
+	choice->wanted = wanted;
 	l->choices = choice;
 }
 
