@@ -193,7 +193,7 @@ static struct slice said_of(struct arena *a, const struct reply *r)
 static ASYNC enum recipient_answer add_probe(struct str *out, const struct subject *s, deadline d)
 {
 	struct arena *a = out->arena;
-	const struct backend *b = s->domain->backend;
+	const struct backend *b = config_backend(s->domain, s->canonical);
 	const char *why = NULL, *url = b->name;
 	enum recipient_answer answer = RECIPIENT_CANNOT_TELL;
 	struct str detail = STR_IN(a);

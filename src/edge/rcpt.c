@@ -57,6 +57,13 @@ static bool is_role_account(struct slice canonical)
 	return slice_starts(canonical, SLICE("postmaster@")) || slice_starts(canonical, SLICE("abuse@"));
 }
 
+/* An address under an alias of the domain is one of the domain. */
+static struct slice under_own_name(struct transaction *tx, const struct domain_conf *d, struct slice address)
+{
+	return slice_of(arena_printf(&tx->arena, "%.*s@%s", SLICE_ARG(slice_head(address,
+		(size_t)slice_rfind(address, '@'))), d->name));
+}
+
 /* Who is meant, in all the forms that are needed later. NULL domain with name REPLY_NONE: outbound. */
 static const struct domain_conf *identify(struct transaction *tx, struct recipient *r, enum reply_name *refusal)
 {
@@ -88,6 +95,11 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 	r->for_backend = d && bounce_tag_is_ours(c, &form) ? form.plain : r->path.text;
 	r->identity = slice_of(arena_printf(&tx->arena, "%.*s@%.*s", (int)slice_rfind(r->for_backend, '@'), r->for_backend.p,
 		SLICE_ARG(name.n > 0 ? name : r->path.domain)));
+	if (d && !tx->session->listener->outbound && !slice_eq(name, slice_of(d->name))) {
+		r->canonical = under_own_name(tx, d, r->canonical);
+		r->identity = under_own_name(tx, d, r->identity);
+		r->for_backend = under_own_name(tx, d, r->for_backend);
+	}
 	r->exempt = is_role_account(form.canonical);
 	return tx->session->listener->outbound ? NULL : d;
 }
@@ -120,7 +132,7 @@ static bool same_class(const struct transaction *tx, const struct domain_conf *d
 		return false;
 	if (!d || !tx->domain)
 		return d == tx->domain;
-	return d->backend == tx->domain->backend && r->exempt == first->exempt &&
+	return config_backend(d, r->canonical) == tx->relay.backend && r->exempt == first->exempt &&
 		d->content == tx->domain->content &&
 		memcmp(d->mode, tx->domain->mode, sizeof(d->mode)) == 0;
 }
@@ -373,7 +385,7 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 	v = judge(tx, d, r);
 	if (v.reply != REPLY_NONE)
 		return refuse_by(tx, r, &v);
-	b = d ? d->backend : tx->session->listener->next_hop;
+	b = d ? config_backend(d, r->canonical) : tx->session->listener->next_hop;
 	refusal = backend_cannot(tx, b);
 	if (refusal != REPLY_NONE)
 		return refuse(tx, r, refusal, SLICE_NULL);
@@ -385,6 +397,9 @@ static ASYNC struct reply judge_recipient(struct transaction *tx, struct recipie
 		return refuse_by(tx, r, &v);
 	if (must_come_alone(tx, r))
 		return refuse(tx, r, REPLY_SPLIT_TRANSACTION, SLICE_NULL);
+	/* Held for one who was refused: another backend's connection is of no use. */
+	if (tx->relay.client && tx->relay.backend != b)
+		relay_release(tx);
 	tx->relay.backend = b;
 	if (!tx->envelope.recipients) {
 		tx->domain = d;

@@ -68,9 +68,15 @@ struct bounce_policy {
 	struct address_list never_sends;	/* addresses that send nothing: no notice can be for them */
 };
 
+struct domain_route {
+	struct slice canonical;		/* an address of the domain */
+	const struct backend *backend;
+};
 struct domain_conf {
 	const char *name;		/* canonical */
 	const struct backend *backend;
+	const struct domain_route *routes;	/* addresses with a backend of their own */
+	size_t route_count;
 	struct recipient_conf recipients;
 	struct slice separators;	/* sub-address */
 	struct bounce_policy bounces;
@@ -149,8 +155,10 @@ struct config *config_parse(const char *name, struct slice text,
 void config_ref(struct config *c);
 void config_unref(struct config *c);
 
-/* The domain of a canonical name, or NULL. */
+/* The domain of a canonical name, which may be one of its aliases, or NULL. */
 const struct domain_conf *config_domain(const struct config *c, struct slice canonical_domain);
+/* Where mail to an address of the domain goes. */
+const struct backend *config_backend(const struct domain_conf *d, struct slice canonical);
 /* The mode in force for a check: the domain's, else the check's, capped by the site's; observe_all: `spurn observe on`. */
 enum check_mode config_mode(const struct config *c, const struct domain_conf *d, enum check check, bool observe_all);
 

@@ -15,6 +15,8 @@ struct domain_draft {
 	int64_t shrink_guard;
 	const struct word *backend_word;
 	const struct statement *bounces;
+	const struct statement *routes[256], *aliases[64];
+	size_t route_count, alias_count;
 };
 
 /* ---- backends ---- */
@@ -214,6 +216,16 @@ static void read_domain_option(struct loader *l, const struct option *o, const s
 			report_error(&l->report, &st->words[0], "a second backend; name all hosts in one directive");
 		draft->backend_word = &st->words[0];
 		loader_backend_urls(l, st, &draft->backend);
+	} else if (strcmp(o->name, "route") == 0) {
+		if (draft->route_count == sizeof(draft->routes) / sizeof(draft->routes[0]))
+			report_error(&l->report, &st->words[0], "more routes than a domain can have");
+		else
+			draft->routes[draft->route_count++] = st;
+	} else if (strcmp(o->name, "alias") == 0) {
+		if (draft->alias_count == sizeof(draft->aliases) / sizeof(draft->aliases[0]))
+			report_error(&l->report, &st->words[0], "more alias directives than a domain can have; one names many");
+		else if (loader_has_arguments(l, st))
+			draft->aliases[draft->alias_count++] = st;
 	} else if (strcmp(o->name, "recipients") == 0) {
 		if (draft->source_count < sizeof(draft->sources) / sizeof(draft->sources[0]))
 			draft->sources[draft->source_count++] = st;
@@ -298,6 +310,7 @@ static void check_domain(struct loader *l, const struct statement *block, const 
 
 struct domain_entry {
 	struct table_link link;
+	const char *name;		/* its own, or an alias */
 	const struct domain_conf *conf;
 };
 
@@ -306,19 +319,79 @@ static bool domain_matches(const struct table_link *link, const void *key)
 	const struct domain_entry *e = container_of(link, struct domain_entry, link);
 	const struct slice *name = key;
 
-	return slice_eq(slice_of(e->conf->name), *name);
+	return slice_eq(slice_of(e->name), *name);
 }
 
-static void index_domain(struct loader *l, const struct word *at, const struct domain_conf *d)
+static void index_domain(struct loader *l, const struct word *at, const char *name, const struct domain_conf *d)
 {
 	struct domain_entry *e = arena_new(l->a, struct domain_entry);
 
-	if (config_domain(l->c, slice_of(d->name))) {
-		report_error(&l->report, at, "domain %s stands twice", d->name);
+	if (config_domain(l->c, slice_of(name))) {
+		report_error(&l->report, at, "domain %s stands twice", name);
 		return;
 	}
+	e->name = name;
 	e->conf = d;
-	table_add(&l->c->domain_index, &e->link, hash_bytes(d->name, strlen(d->name)));
+	table_add(&l->c->domain_index, &e->link, hash_bytes(name, strlen(name)));
+}
+
+/* "alias NAME ...": the domain under other names. */
+static void index_aliases(struct loader *l, const struct domain_draft *draft)
+{
+	for (size_t i = 0; i < draft->alias_count; i++) {
+		const struct statement *st = draft->aliases[i];
+
+		for (size_t k = 1; k < st->count; k++) {
+			const struct word *w = &st->words[k];
+			struct slice name = domain_valid(w->text, true) ? domain_canonical(l->a, w->text) : SLICE_NULL;
+
+			if (name.n == 0)
+				report_error(&l->report, w, "'%.*s' is no domain name", SLICE_ARG(w->text));
+			else
+				index_domain(l, w, slice_cstr(l->a, name), draft->conf);
+		}
+	}
+}
+
+/* "route ADDRESS URL ...": this address goes elsewhere, with the domain's other settings. */
+static void read_routes(struct loader *l, const struct domain_draft *draft)
+{
+	struct domain_conf *d = draft->conf;
+	struct domain_route *routes = arena_array(l->a, struct domain_route, draft->route_count + 1);
+
+	for (size_t i = 0; i < draft->route_count; i++) {
+		const struct statement *st = draft->routes[i];
+		struct statement urls = *st;
+		struct backend b = draft->backend;
+		struct address_form form;
+		struct path path;
+		struct slice text = st->count > 1 ? slice_of(arena_printf(l->a, "<%.*s>", SLICE_ARG(st->words[1].text))) :
+			SLICE_NULL;
+		const char *why;
+
+		if (st->count < 3 || !path_parse_forward(&path, &text, true, &why) || path.domain.n == 0 ||
+		    !address_form(l->a, &path, d->separators, &form)) {
+			report_error(&l->report, &st->words[st->count > 1], "route ADDRESS URL ...");
+			continue;
+		}
+		if (!slice_ends_nocase(form.canonical, slice_of(arena_printf(l->a, "@%s", d->name)))) {
+			report_error(&l->report, &st->words[1], "the address is not one of %s", d->name);
+			continue;
+		}
+		urls.words++;
+		urls.count--;
+		loader_backend_urls(l, &urls, &b);
+		routes[d->route_count++] = (struct domain_route){ form.canonical, loader_share_backend(l, &b) };
+	}
+	d->routes = routes;
+}
+
+const struct backend *config_backend(const struct domain_conf *d, struct slice canonical)
+{
+	for (size_t i = 0; i < d->route_count; i++)
+		if (slice_eq(d->routes[i].canonical, canonical))
+			return d->routes[i].backend;
+	return d->backend;
 }
 
 void loader_read_domain(struct loader *l, const struct statement *block)
@@ -349,7 +422,9 @@ void loader_read_domain(struct loader *l, const struct statement *block)
 	draft.conf->backend = loader_share_backend(l, &draft.backend);
 	l->c->domain_count++;
 	if (name.n > 0)
-		index_domain(l, &block->words[1], draft.conf);
+		index_domain(l, &block->words[1], draft.conf->name, draft.conf);
+	read_routes(l, &draft);
+	index_aliases(l, &draft);
 }
 
 const struct domain_conf *config_domain(const struct config *c, struct slice name)

@@ -122,6 +122,8 @@ const struct option options[] = {
 
 	{ "domain", "backend", CUSTOM, NULL, NONE, NULL, "URL ... [tls=verify|opportunistic|none]", "Delivery servers, in order of preference: smtp://HOST:PORT, lmtp://HOST:PORT, lmtp+unix:/path. Required.", NO_FIELD },
 	{ "domain", "recipients", CUSTOM, NULL, NONE, NULL, "file FILE | directory NAME | callforward", "A source of recipients; several are asked in their order. A directory may also be named by its kind: ldap NAME, sql NAME, socketmap NAME. What none of them knows does not exist, unless one of them could not tell. Required.", NO_FIELD },
+	{ "domain", "route", CUSTOM, NULL, NONE, NULL, "ADDRESS URL ... [tls=verify|opportunistic|none]", "Mail to this address goes to another backend; its sources and everything else are the domain's. May be repeated.", NO_FIELD },
+	{ "domain", "alias", CUSTOM, NULL, NONE, NULL, "NAME ...", "Other names of this domain: an address under one of them is looked up, and passed on to the backend, under the domain's own name, as with @alias @domain in Postfix's virtual_alias_maps. For a domain that the backend knows under its own name write a domain block.", NO_FIELD },
 	{ "domain", "sub-address", CUSTOM, NULL, NONE, NULL, "CHARACTERS", "Characters that begin a sub-address, such as \"+\".", NO_FIELD },
 	{ "domain", "shrink-guard", OPTION_COUNT_NUMBER, NULL, 0, 100, "20", "PERCENT", "A recipient file that lost more of its entries than this is refused and said aloud; 0: no guard.", NO_FIELD },
 	{ "domain", "backend-connections", OPTION_COUNT_NUMBER, NULL, 1, 10000, "50", "N", "Connections to each host of the backend, per worker.", BACKEND(max_connections) },

@@ -1,8 +1,16 @@
 """Recipients that disagree, and backends that do not tell the truth: between real servers."""
 
+import collections
+import concurrent.futures
+import json
+import os
+import re
+import time
+
 import pytest
 
-from peers import CLIENT_DOMAIN, DovecotLmtp, EximBackend, EximClient, PostfixClient, Spurn, message, wait_until
+from peers import (CLIENT_DOMAIN, Closed, DovecotLmtp, EximBackend, EximClient, PostfixBackend, PostfixClient, Smtp, Spurn,
+                   message)
 
 SENDER = f"sender@{CLIENT_DOMAIN}"
 ALICE, BOB, FULL = "alice@example.org", "bob@example.org", "full@example.org"
@@ -55,20 +63,64 @@ def test_exim_behind_answers_each_recipient(dns):
         assert [r["code"] for r in record["rcpt"]] == [250, 550]
 
 
-def test_mailbox_that_has_room_again(dns):
-    """A refusal is never answered from memory: the next message is delivered as soon as there is room."""
-    with DovecotLmtp(full=["full"]) as lmtp, Spurn(lmtp.url, dns=dns) as spurn:
-        with spurn.session() as c:
-            assert c.deliver(SENDER, [FULL], message(), 552).code == 552
-        lmtp.stop()
-        lmtp.full = ()
-        lmtp.start()
+# ---- guesses -----------------------------------------------------------------------------
 
-        def taken():
-            with spurn.session() as c:
-                c.command(f"MAIL FROM:<{SENDER}>", 250)
-                if c.command(f"RCPT TO:<{FULL}>", 250, 451).code == 451:
-                    return False    # it has only just come back
-                return c.data(message()).code == 250
-        wait_until(taken, 10, "delivery to the emptied mailbox")
-        assert len(lmtp.messages("full")) == 1
+
+def resident(pids):
+    """KiB of memory of these processes."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            total += int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
+    return total
+
+
+def guess(port, guesses, source):
+    """One session of a guesser, as long as it is let in; returns how many answers of each code it got."""
+    codes = collections.Counter()
+    try:
+        with Smtp(port, source=source) as c:
+            c.greet()
+            c.command("MAIL FROM:<guesser@example.net>", 250)
+            for name in guesses:
+                code = c.command(f"RCPT TO:<{name}@example.org>", 250, 421, 450, 451, 452, 550).code
+                codes[code] += 1
+                if code == 421:
+                    break
+    except (Closed, OSError):
+        codes["closed"] += 1
+    return codes
+
+
+def attack(count, port, threads=16):
+    """So many guesses from as many addresses as it takes, side by side."""
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(guess, port, [f"g{n}" for n in range(first, min(first + 50, count))],
+                            f"127.{1 + first // 50 // 200 % 200}.{first // 50 % 200}.1")
+                for first in range(0, count, 50)]
+        return sum((job.result() for job in jobs), collections.Counter())
+
+
+def test_dictionary_attack(dns):
+    """Guesses wait for each other, not mail to those who exist; DICTIONARY=100000 for the long run."""
+    count = int(os.environ.get("DICTIONARY", "3000"))
+    with PostfixBackend(smtpd_error_sleep_time="0s", smtpd_hard_error_limit="1000") as backend, \
+            Spurn(domains={"example.org": f"backend {backend.url}; backend-questions 3; recipients callforward;"},
+                  dns=dns, top="check rdns { mode off; }") as spurn:
+        with spurn.session() as c:
+            c.deliver(SENDER, [ALICE], message())
+        before = resident(spurn.workers())
+        slowest = 0
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(attack, count, spurn.port)
+            while not under_way.done():
+                began = time.monotonic()
+                with spurn.session() as c:
+                    c.deliver(SENDER, [ALICE], message())
+                slowest = max(slowest, time.monotonic() - began)
+            codes = under_way.result()
+        [questions] = json.loads(spurn.tool("status", "--json").stdout)["backend_questions"]
+        assert codes[250] == 0 and codes[550] + codes[451] > 0
+        assert questions["most_asking"] <= 3, questions
+        assert slowest < 2, f"a sender beside it waited {slowest:.2f} s"
+        assert resident(spurn.workers()) - before < 64 * 1024
