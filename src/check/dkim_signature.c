@@ -159,12 +159,19 @@ static const char *read_names(struct reading *r, struct slice v)
 {
 	if (!v.p)
 		return "h= is missing";
-	if (v.n == 0)
+	/* Of ARC it may be: RFC 8617 leaves the choice of fields to the sealer, From included. */
+	if (v.n == 0 && r->kind == SIGNATURE_DKIM)
 		return "h= is empty";
 	r->s->names = v;
 	if (r->kind == SIGNATURE_DKIM && !taglist_has_item(v, SLICE("From")))
 		return "From is not signed";
 	return NULL;
+}
+
+/* RFC 8617 section 4.1.3 does not allow the tag h in ARC-Seal: with it the chain has failed. */
+static const char *read_no_names(struct reading *r, struct slice v)
+{
+	return v.p ? "h= must not be there" : NULL;
 }
 
 static const char *read_body_hash(struct reading *r, struct slice v)
@@ -249,6 +256,7 @@ static const struct {
 	{ "a", IN_ALL, read_algorithm },
 	{ "c", IN_MESSAGE, read_canon },
 	{ "h", IN_MESSAGE, read_names },
+	{ "h", IN(ARC_SEAL), read_no_names },
 	{ "bh", IN_MESSAGE, read_body_hash },
 	{ "b", IN_ALL, read_value },
 	{ "l", IN_MESSAGE, read_length },

@@ -9,6 +9,8 @@
  */
 #include "edge/transaction.h"
 
+#include "wire/authres.h"
+
 static void received_from(struct str *out, const struct client_facts *c)
 {
 	char literal[56];
@@ -72,23 +74,11 @@ static void add_mark(struct str *out, const struct transaction *tx)
 		tx->envelope.ref);
 }
 
-/* The authserv-id stands first in an Authentication-Results field (RFC 8601 section 2.2). */
-static bool names_us(const struct field *f, const char *hostname)
-{
-	struct slice value = slice_trim(f->value);
-	struct slice us = slice_of(hostname);
-
-	if (!slice_starts_nocase(value, us))
-		return false;
-	value = slice_from(value, us.n);
-	return value.n == 0 || strchr(" \t\r\n;(", value.p[0]) != NULL;
-}
-
 static bool is_forged_mark(const struct field *f, const char *hostname)
 {
 	if (slice_starts_nocase(f->name, SLICE("Spurn-")))
 		return true;
-	return slice_eq_nocase(f->name, SLICE("Authentication-Results")) && names_us(f, hostname);
+	return slice_eq_nocase(f->name, SLICE("Authentication-Results")) && authres_names(f->value, slice_of(hostname));
 }
 
 /* Whether fields that the client sent have to go or to change. */

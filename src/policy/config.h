@@ -9,11 +9,13 @@
 #ifndef SPURN_POLICY_CONFIG_H
 #define SPURN_POLICY_CONFIG_H
 
+#include "check/arc.h"
 #include "check/bounce.h"
 #include "check/client.h"
 #include "check/content_rules.h"
 #include "check/dkim.h"
 #include "check/dkim_sign.h"
+#include "check/dmarc.h"
 #include "check/dnsbl.h"
 #include "check/greylist.h"
 #include "check/rate.h"
@@ -113,6 +115,8 @@ struct config {
 	struct content_conf content;
 	struct rules_conf rules;
 	struct dkim_conf dkim;
+	struct dmarc_conf dmarc;
+	struct arc_conf arc;
 	struct dkim_signer *signers;
 	size_t signer_count;
 	struct domain_conf *domains;

@@ -110,7 +110,7 @@ static int check_of(struct slice name)
 
 bool loader_knows_check(int check)
 {
-	return check <= CHECK_DKIM || check == CHECK_BOUNCE || check == CHECK_NOTICE || check == CHECK_CONTENT;
+	return check <= CHECK_DMARC || check == CHECK_BOUNCE || check == CHECK_NOTICE || check == CHECK_CONTENT;
 }
 
 /* The block of options that a check has for itself, and where they go; NULL: none. */
@@ -135,6 +135,12 @@ static const char *own_block(struct loader *l, int check, void **base)
 	case CHECK_DKIM:
 		*base = &l->c->dkim;
 		return "check dkim";
+	case CHECK_DMARC:
+		*base = &l->c->dmarc;
+		return "check dmarc";
+	case CHECK_ARC:
+		*base = &l->c->arc;
+		return "check arc";
 	default:
 		return NULL;
 	}
@@ -157,10 +163,13 @@ static bool read_own_option(struct loader *l, int check, const struct statement 
 	const char *near, *name = slice_cstr(l->a, st->words[0].text);
 	void *base;
 	const char *block = own_block(l, check, &base);
+	const struct option *o;
 
 	if (!block || (!option_find(block, name, &near) && (!near || option_find("check", name, &near))))
 		return false;
-	loader_option(l, block, st, base);
+	o = loader_option(l, block, st, base);
+	if (o)
+		loader_read_arc(l, o, st);	/* alone in having more than values */
 	return true;
 }
 

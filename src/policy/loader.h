@@ -63,6 +63,8 @@ void loader_read_srs(struct loader *l, const struct statement *st);
 /* `bounces` in a domain; its separators are known. */
 void loader_read_bounces(struct loader *l, const struct statement *block, struct domain_conf *d);
 void loader_read_check(struct loader *l, const struct statement *block);
+/* What `check arc` takes besides its mode. */
+void loader_read_arc(struct loader *l, const struct option *o, const struct statement *st);
 void loader_read_sign(struct loader *l, const struct statement *block);
 void loader_read_directory(struct loader *l, const struct statement *block);
 void loader_read_directory_serve(struct loader *l, const struct statement *st);

@@ -28,7 +28,7 @@ const struct option_block option_blocks[] = {
 	{ "dnsbl", "ZONE", "A DNS list. Its weight is added to a client's score; a negative weight makes it an allow list. Only answers inside the ranges given count. Each zone is tested at start and hourly as RFC 5782 section 5 says and switched off while it fails." },
 	{ "domain", "NAME", "A domain of this site: its backend and the sources that know its mailboxes." },
 	{ "directory", "NAME", "A user database that tells whether a mailbox exists: one of ldap, sql and socketmap. LDAP and SQL are asked by a process of their own, which alone reads the password and is started when there is one of them. Whatever goes wrong with a directory (no connection, no time left, a wrong password, TLS, a limit of the server) makes an address unknown, never absent." },
-	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf, dkim, recipient, notice (what kind of automatic answer a message is) or content (scanners). All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
+	{ "check", "NAME", "A check and its mode; inside a domain block, the mode for that domain. NAME is client (local lists), rdns (reverse name), helo, dnsbl, sender (local lists), sender-domain, spf, dkim, arc, dmarc, recipient, notice (what kind of automatic answer a message is) or content (scanners). All are enforced unless said otherwise, except rdns and helo, which only observe: nobody is refused for them." },
 	{ "check recipient", NULL, "What the check recipient takes besides its mode." },
 	{ "check bounce", NULL, "What the check bounce takes besides its mode. It observes unless said otherwise: what a domain's bounces block says bites with mode enforce." },
 	{ "keys", NULL, "The keys under which mail that leaves is marked, so that its bounces can be told from those of strangers. See spurn keys in spurn(1). A directory for root or Spurn's user alone; the same files on every node of a site. Read anew at a reload." },
@@ -40,6 +40,8 @@ const struct option_block option_blocks[] = {
 	{ "check dkim", NULL, "What the check dkim (RFC 6376, RFC 8301, RFC 8463) takes besides its mode. Nobody is refused for a signature that does not verify: such a message is as good as one without it. What the signatures prove is used by other checks and stands in the records." },
 	{ "sign", "DOMAIN", "A key that signs mail of the outbound listeners (DKIM, RFC 6376) whose one author, in From, is at DOMAIN itself; other mail is never signed. Several blocks for a domain put a signature each: RSA (2048 bits) for everybody, Ed25519 besides. Header and body are signed as they leave, canonicalisation relaxed, with From, Subject and the like signed against additions. spurn check --live says whether DNS has the public half, and if not, what to publish." },
 	{ "content-rules", NULL, "Rules of the site's own about what is in a message, in all of its parts and in messages enclosed in it (a bounce returns one). Each rule that hits adds its weight once; the sum refuses or marks, as the check content. Nothing is unpacked and nothing is asked." },
+	{ "check dmarc", NULL, "What the check dmarc (RFC 7489) takes besides its mode: what the policy of the author's domain leads to when neither SPF nor a DKIM signature is aligned with it. Mail of a client on trust, and mail for which a trusted sealer vouches (check arc), is let in all the same, and the record says so; clients on allow get a mark instead of a refusal. Trouble of DNS is 4xx only where a good answer could have spared a refusal. Nobody is ever sent a report." },
+	{ "check arc", NULL, "What the check arc (RFC 8617) takes besides its mode. Nobody is refused for a broken chain; a good one whose sealers are trusted overrules DMARC and SPF." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
 const size_t option_block_count = sizeof(option_blocks) / sizeof(option_blocks[0]);
@@ -225,6 +227,14 @@ const struct option options[] = {
 	{ "content-rules", "odd-header", CUSTOM, NULL, NONE, NULL, "WEIGHT", "No or several From or Date fields, two of Subject, To, Message-ID, Sender or Reply-To, a line that is no field (RFC 5322 section 3.6).", NO_FIELD },
 	{ "content-rules", "reject-weight", OPTION_INTEGER, NULL, 0, 100000, "10", "WEIGHT", "Refused from this sum on; 0: never.", FIELD(rules_conf, reject_weight) },
 	{ "content-rules", "mark-weight", OPTION_INTEGER, NULL, 0, 100000, "5", "WEIGHT", "Marked from this sum on; 0: never.", FIELD(rules_conf, mark_weight) },
+
+	{ "check dmarc", "reject", OPTION_CHOICE, "accept|mark|reject", NONE, "reject", "ACTION", "The domain asks for rejection (p=reject).", FIELD(dmarc_conf, reject) },
+	{ "check dmarc", "quarantine", OPTION_CHOICE, "accept|mark|reject", NONE, "mark", "ACTION", "The domain asks for suspicion (p=quarantine).", FIELD(dmarc_conf, quarantine) },
+	{ "check dmarc", "bad-from", OPTION_CHOICE, "accept|mark|reject", NONE, "reject", "ACTION", "A From that defeats DMARC: several From fields, authors of several domains, or none that can be read. Mail with a null reverse-path and notices are marked at most, and so is mail without From.", FIELD(dmarc_conf, bad_from) },
+	{ "check dmarc", "temperror", OPTION_CHOICE, "accept|mark|defer", NONE, "accept", "ACTION", "Whether the domain has a policy cannot be looked up. Where it is known to ask for what is refused here, and SPF or DKIM cannot be checked, it is a 4xx in any case.", FIELD(dmarc_conf, temperror) },
+	{ "check dmarc", "organizational-domain", OPTION_CHOICE, "psl|tree-walk", NONE, "psl", "HOW", "How the organizational domain is found: psl, by the public suffix list (RFC 7489); tree-walk, by asking for the records of its parents, with their psd= (RFC 9989).", FIELD(dmarc_conf, organization) },
+
+	{ "check arc", "trust-sealer", CUSTOM, NULL, NONE, NULL, "DOMAIN ...", "Sealers (d= of ARC-Seal) who are believed, if their chain passes: what they saw pass is not refused for DMARC or SPF. One who saw DMARC fail vouches for nothing, unless behind a chain that passed and a sealer before it who is trusted, too.", NO_FIELD },
 
 	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
 };

@@ -6,6 +6,7 @@
  */
 #include "policy/stage_message.h"
 
+#include "policy/stage_auth.h"
 #include "policy/stage_bounce.h"
 #include "policy/stage_content.h"
 #include "policy/stage_dkim.h"
@@ -21,6 +22,9 @@ static const struct message_check checks[] = {
 		stage_notice_finish, NULL, false },
 	{ CHECK_CONTENT, SIDE_INBOUND, 1, stage_rules_begin, stage_rules_header, stage_rules_body, stage_rules_finish,
 		stage_rules_drop, false },
+	{ CHECK_ARC, SIDE_INBOUND, 1, stage_arc_begin, stage_arc_header, NULL, stage_arc_finish, NULL, false },
+	{ CHECK_DMARC, SIDE_INBOUND, 2, stage_dmarc_begin, stage_dmarc_header, NULL, stage_dmarc_finish, NULL, false },
+	{ CHECK_DMARC, SIDE_INBOUND, 3, stage_authres_begin, NULL, NULL, stage_authres_finish, NULL, true },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, stage_content_begin, stage_content_header, stage_content_body,
 		stage_content_finish, stage_content_drop, false },
 	{ CHECK_BOUNCE, SIDE_INBOUND, 3, bounce_stage_begin, NULL, NULL, bounce_stage_finish, NULL, false },

@@ -84,7 +84,7 @@ static enum backing backing_of(const struct auth_facts *auth)
 	    (auth->dmarc.aligned_by && strstr(auth->dmarc.aligned_by, "dkim")) ||
 	    (auth->arc.result == RESULT_PASS && auth->arc.trusted))
 		return BACKING_GOOD;
-	if (auth->arc.result == RESULT_TEMPERROR)
+	if (auth->arc.result == RESULT_TEMPERROR && auth->arc.trusted)
 		backing = BACKING_UNKNOWN;
 	for (const struct dkim_facts *s = auth->dkim; s; s = s->next) {
 		bool aligned = signs_for(s->domain, auth->spf.domain) || signs_for(s->domain, auth->dmarc.from_domain);
@@ -152,6 +152,58 @@ static enum disposition spf_temperror(const struct weighing *w, const struct fin
 	if (backing_of(&w->envelope->auth) == BACKING_GOOD)
 		return DISPOSITION_ACCEPT;
 	return d == DISPOSITION_DEFER && (w->client_allowed || w->envelope->auth.spf.helo) ? DISPOSITION_MARK : d;
+}
+
+/* ---- DMARC ---- */
+
+/* choice: of "accept|mark|reject". */
+static enum disposition dmarc_choice(const struct weighing *w, uint8_t choice)
+{
+	static const enum disposition chosen[] = { DISPOSITION_ACCEPT, DISPOSITION_MARK, DISPOSITION_REJECT };
+
+	return chosen[choice] == DISPOSITION_REJECT && w->client_allowed ? DISPOSITION_MARK : chosen[choice];
+}
+
+/* What the policy of the author's domain leads to. */
+static enum disposition dmarc_disposition(const struct weighing *w)
+{
+	const struct dmarc_facts *facts = &w->envelope->auth.dmarc;
+
+	if (facts->overridden_by || (facts->policy != 'r' && facts->policy != 'q'))
+		return DISPOSITION_ACCEPT;
+	return dmarc_choice(w, facts->policy == 'r' ? w->config->dmarc.reject : w->config->dmarc.quarantine);
+}
+
+static enum disposition dmarc_fail(const struct weighing *w, const struct finding *f)
+{
+	const struct arc_facts *arc = &w->envelope->auth.arc;
+	enum disposition d = dmarc_disposition(w);
+
+	(void)f;
+	return d == DISPOSITION_REJECT && arc->result == RESULT_TEMPERROR && arc->trusted ? DISPOSITION_DEFER : d;
+}
+
+static enum disposition dmarc_temperror(const struct weighing *w, const struct finding *f)
+{
+	static const enum disposition chosen[] = { DISPOSITION_ACCEPT, DISPOSITION_MARK, DISPOSITION_DEFER };
+	enum disposition d = dmarc_disposition(w);
+
+	(void)f;
+	if (w->envelope->auth.dmarc.policy)
+		return d == DISPOSITION_REJECT ? DISPOSITION_DEFER : d;
+	d = w->envelope->auth.dmarc.overridden_by ? DISPOSITION_ACCEPT : chosen[w->config->dmarc.temperror];
+	return d == DISPOSITION_DEFER && w->client_allowed ? DISPOSITION_MARK : d;
+}
+
+/* What machines write is often sloppy, and whoever answers with a null reverse-path is not to fare worse for it. */
+static enum disposition bad_from(const struct weighing *w, const struct finding *f)
+{
+	const struct envelope *e = w->envelope;
+	enum disposition d = dmarc_choice(w, w->config->dmarc.bad_from);
+	bool notice = path_is_null(&e->reverse_path) || (e->notice && e->notice->kind != NOTICE_MESSAGE);
+
+	(void)f;
+	return d == DISPOSITION_REJECT && (notice || e->client->class == CLIENT_TRUSTED) ? DISPOSITION_MARK : d;
 }
 
 /* ---- the table ---- */
@@ -250,6 +302,11 @@ static const struct rule rules[] = {
 	{ CHECK_SPF, RESULT_SOFTFAIL, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_FAIL, spf_softfail },
 	{ CHECK_SPF, RESULT_PERMERROR, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPF_BROKEN, spf_permerror },
 	{ CHECK_SPF, RESULT_TEMPERROR, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_SPF_TROUBLE, spf_temperror },
+	{ CHECK_DMARC, RESULT_FAIL, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_DMARC_REFUSED, dmarc_fail },
+	{ CHECK_DMARC, RESULT_TEMPERROR, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_DMARC_TROUBLE,
+		dmarc_temperror },
+	{ CHECK_DMARC, RESULT_BAD_FROM, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BAD_FROM, bad_from },
+	{ CHECK_DMARC, RESULT_NO_FROM, AT_END, KIND_REPUTATION, DISPOSITION_MARK, REPLY_NONE, NULL },
 	{ CHECK_RATE, RESULT_EXCEEDED, AT_RCPT, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_RATE_EXCEEDED, put_off },
 	{ CHECK_GREYLIST, RESULT_FIRST_CONTACT, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_GREYLISTED, put_off },
 	{ CHECK_RECIPIENT, RESULT_NO_SUCH_USER, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NO_SUCH_USER, NULL },

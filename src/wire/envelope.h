@@ -99,7 +99,9 @@ enum check {
 	X(FEEDBACK_REPORT, "feedback-report") \
 	X(REPORT, "report") \
 	X(COMPLAINT, "complaint") \
-	X(NOTICE, "notice")
+	X(NOTICE, "notice") \
+	X(BAD_FROM, "bad-from") \
+	X(NO_FROM, "no-from")
 
 enum result {
 #define X(id, name) RESULT_##id,
@@ -226,7 +228,8 @@ struct arc_facts {
 	enum result result;		/* none, pass, fail, temperror */
 	uint32_t sets;			/* ARC sets in the message */
 	struct slice sealer;		/* d= of the newest seal of a chain that passes */
-	bool trusted;			/* ... which the configuration trusts */
+	bool trusted;			/* trusted sealers vouch for the message, or would if the chain passes (temperror) */
+	bool ended;			/* fail, and the newest seal says so itself: no further set may follow */
 	const char *reason;
 };
 

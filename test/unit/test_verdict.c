@@ -323,6 +323,8 @@ static void trouble_of_what_could_overrule_defers(void **state)
 	assert_end(DEFER, AUTH_TROUBLE);
 	envelope.auth.dmarc.result = RESULT_FAIL;
 	envelope.auth.arc.result = RESULT_TEMPERROR;
+	assert_end(REJECT, SPF_FAIL);
+	envelope.auth.arc.trusted = true;
 	assert_end(DEFER, AUTH_TROUBLE);
 	conf.spf.fail = MARK;
 	assert_end(MARK, NONE);
