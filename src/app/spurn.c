@@ -52,6 +52,11 @@ static const struct command {
 	  "Needs no daemon and no configuration. The first line is the result. --zone answers from a zone file\n"
 	  "alone; -c uses the resolver of that configuration, else it is this machine's. --from '' asks about HELO.\n"
 	  "Exit status: 0, or 75 if DNS was in trouble.\n" },
+	{ "auth", tool_auth, "--ip IP --helo NAME --from ADDRESS [--zone FILE] [-c FILE] [--time EPOCH] [--json] [MESSAGE]",
+	  "tells what SPF, DKIM, DMARC and ARC say of a message, and why",
+	  "Needs no daemon. MESSAGE is a file; without it standard input is read. --zone and -c as for spf; -c also gives\n"
+	  "trusted sealers and the other options of these checks. --time: as of then, in seconds since 1970.\n"
+	  "Exit status: 0, or 75 if DNS was in trouble.\n" },
 	{ "bounce", tool_bounce, "[-c FILE] [--json] PATH...",
 	  "tells what kind of automatic mail a message is, whom it says failed, what it returns",
 	  "PATH is a file, a directory, a Maildir, an mbox, or - for standard input. --json prints one object a\n"

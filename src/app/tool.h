@@ -130,6 +130,7 @@ int tool_report(struct tool *t, int argc, char **argv);
 int tool_status(struct tool *t, int argc, char **argv);
 int tool_observe(struct tool *t, int argc, char **argv);
 int tool_spf(struct tool *t, int argc, char **argv);
+int tool_auth(struct tool *t, int argc, char **argv);
 int tool_bounce(struct tool *t, int argc, char **argv);
 int tool_recipient(struct tool *t, int argc, char **argv);
 /* tool_directory.c: of tool_recipient(). name: a directory or a domain; NULL: all with a copy. */
