@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -149,9 +150,35 @@ static bool duration(struct slice text, nanoseconds *out)
 
 /* ---- the site, opened at the first step that needs it ---- */
 
+/* Below a directory of this process alone: a number of a process comes again, and what a failed talk left with it. */
+static char own_directory[] = "/tmp/spurn-talk-own-XXXXXX";
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+/* However the process ends. */
+static void remove_files(void)
+{
+	nftw(own_directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static const char *own_path(const char *what)
 {
-	return arena_printf(&script.arena, "/tmp/spurn-talk-%s.%d", what, (int)getpid());
+	static bool made;
+
+	if (!made && !mkdtemp(own_directory)) {
+		perror("talk: /tmp");
+		exit(2);
+	}
+	if (!made)
+		atexit(remove_files);
+	made = true;
+	return arena_printf(&script.arena, "%s/%s", own_directory, what);
 }
 
 /* @BACKEND@, @BACKEND2@, @CLAMD@, @SPAMD@, @MILTER@ (sockets), @DIR@ (an empty directory), @CERT@ and @KEY@ (files). */
@@ -791,21 +818,6 @@ static struct slice read_script(const char *path)
 	return str_slice(&text);
 }
 
-static void remove_files(void)
-{
-	const char *directory = own_path("files");
-	DIR *dir = opendir(directory);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.')
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	if (!dir)
-		return;
-	closedir(dir);
-	rmdir(directory);
-}
-
 static void play(const char *path, bool byte_by_byte)
 {
 	script = (struct script){ .path = path, .byte_by_byte = byte_by_byte };
@@ -827,7 +839,6 @@ static void play(const char *path, bool byte_by_byte)
 	site_close();
 	backend_close();
 	scanner_close();
-	remove_files();
 	arena_drop(&script.arena);
 }
 
