@@ -10,6 +10,9 @@
  */
 #include "app/worker.h"
 
+#include "check/guard.h"
+#include "policy/stage_guard.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -225,6 +228,8 @@ static void open_state(const struct config *c)
 		log_alert("store: %s; mail flows without ledger", why);
 	else if (why)
 		log_warning("store: %s", why);
+	if (worker.edge.services.store)
+		worker.edge.services.guard = guard_open(&arena, worker.edge.services.store);
 	why = NULL;
 	worker.edge.journal = journal_open(&arena, &journal, &why);
 	if (!worker.edge.journal) {
@@ -247,6 +252,8 @@ static void apply_config(struct config *c)
 	load_certificates(c, false);
 	dnsbl_configure(s->dnsbl, &c->dnsbl, s->dns);
 	pool_set_dns(s->pool, s->dns);
+	if (s->guard)
+		guard_configure(s->guard, stage_guard_wanted(c));
 	edge_configure(&worker.edge, c);
 	set_doors(c);
 	config_ref(c);

@@ -239,7 +239,7 @@ static void answer(struct transaction *tx, enum disposition d, enum reply_name n
 	if (r.code >= 400)
 		s->rejected++;
 	edge_count(s->edge, d == DISPOSITION_REJECT ? EDGE_MESSAGES_REFUSED :
-		d == DISPOSITION_DEFER ? EDGE_MESSAGES_DEFERRED : EDGE_MESSAGES_ACCEPTED, 1);
+		d == DISPOSITION_DESTROY ? EDGE_NOTICES_DESTROYED : d == DISPOSITION_DEFER ? EDGE_MESSAGES_DEFERRED : EDGE_MESSAGES_ACCEPTED, 1);
 }
 
 static void answer_plain(struct transaction *tx, enum disposition d, enum reply_name name)

@@ -41,7 +41,8 @@
 	X(OCTETS_RELAYED, "octets relayed") \
 	X(WOULD_REFUSE, "refusals held back by observe mode") \
 	X(STORE_TROUBLE, "store troubles") \
-	X(TLS_SESSIONS, "sessions with TLS")
+	X(TLS_SESSIONS, "sessions with TLS") \
+	X(NOTICES_DESTROYED, "notices destroyed")
 
 enum edge_counter {
 #define X(id, text) EDGE_##id,

@@ -18,6 +18,7 @@
 #include "check/dmarc.h"
 #include "check/dnsbl.h"
 #include "check/greylist.h"
+#include "check/guard.h"
 #include "check/rate.h"
 #include "check/recipient.h"
 #include "check/scanner.h"
@@ -119,6 +120,7 @@ struct config {
 	struct arc_conf arc;
 	struct dkim_signer *signers;
 	size_t signer_count;
+	struct guard_conf guard;
 	struct domain_conf *domains;
 	size_t domain_count;
 	struct table domain_index;	/* by canonical name: config_domain() */

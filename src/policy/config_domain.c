@@ -141,6 +141,9 @@ static const char *own_block(struct loader *l, int check, void **base)
 	case CHECK_ARC:
 		*base = &l->c->arc;
 		return "check arc";
+	case CHECK_NOTICE:
+		*base = &l->c->guard;
+		return "check notice";
 	default:
 		return NULL;
 	}

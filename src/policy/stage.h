@@ -15,6 +15,8 @@
 
 #include "policy/config.h"
 
+struct guard;	/* check/guard.h */
+
 /* What checks need to ask their questions; one per worker. */
 struct services {
 	struct dns *dns;
@@ -24,6 +26,7 @@ struct services {
 	struct scanners *scanners;	/* NULL: nobody is asked about content */
 	struct rates *rates;
 	struct dkim_keys *dkim_keys;
+	struct guard *guard;	/* NULL: there is no store, or nothing may be written */
 	bool *observe_all;	/* shared by all workers: `spurn observe on` */
 };
 

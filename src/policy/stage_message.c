@@ -11,6 +11,7 @@
 #include "policy/stage_content.h"
 #include "policy/stage_dkim.h"
 #include "policy/stage_greylist.h"
+#include "policy/stage_guard.h"
 #include "policy/stage_notice.h"
 #include "policy/stage_sent.h"
 #include "policy/stage_sign.h"
@@ -32,6 +33,7 @@ static const struct message_check checks[] = {
 	{ CHECK_DKIM, SIDE_OUTBOUND, STAGE_SIGN_WAVE, stage_sign_begin, stage_sign_header, NULL, stage_sign_finish,
 		stage_sign_drop, true },
 	{ CHECK_GREYLIST, SIDE_INBOUND, 4, stage_greylist_begin, NULL, NULL, stage_greylist_finish, NULL, false },
+	{ CHECK_NOTICE, SIDE_BOTH, 4, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish, NULL, false },
 	{ .begin = NULL },
 };
 

@@ -288,6 +288,21 @@ static enum disposition null_sender(const struct weighing *w, const struct findi
 	return w->domain ? mark_if_trusted(w, chosen(w->domain->bounces.null_sender)) : DISPOSITION_ACCEPT;
 }
 
+/* ---- notices that go out ---- */
+
+static enum disposition destroyed(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->config->guard.action == GUARD_DESTROY ? DISPOSITION_DESTROY : DISPOSITION_ACCEPT;
+}
+
+/* Of the inbound side: the ledger is the worse for it, the message is not. */
+static enum disposition ledger_trouble(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return w->domain ? DISPOSITION_ACCEPT : DISPOSITION_DEFER;
+}
+
 static const struct rule rules[] = {
 	{ CHECK_CLIENT, RESULT_DENIED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_DENIED, NULL },
 	{ CHECK_DNSBL, RESULT_LISTED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_LISTED, listed },
@@ -312,6 +327,11 @@ static const struct rule rules[] = {
 	{ CHECK_RECIPIENT, RESULT_NO_SUCH_USER, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NO_SUCH_USER, NULL },
 	{ CHECK_RECIPIENT, RESULT_UNCONFIRMED, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNCONFIRMED,
 		NULL },
+	{ CHECK_NOTICE, RESULT_UNSOLICITED, AT_END, KIND_FACT, DISPOSITION_DESTROY, REPLY_NOTICE_DESTROYED, destroyed },
+	{ CHECK_NOTICE, RESULT_UNSOLICITED, AT_END, KIND_FACT, DISPOSITION_REJECT, REPLY_NOTICE_REFUSED, NULL },
+	{ CHECK_NOTICE, RESULT_REPEATED, AT_END, KIND_FACT, DISPOSITION_DESTROY, REPLY_NOTICE_DESTROYED, destroyed },
+	{ CHECK_NOTICE, RESULT_REPEATED, AT_END, KIND_FACT, DISPOSITION_REJECT, REPLY_NOTICE_REFUSED, NULL },
+	{ CHECK_NOTICE, RESULT_TEMPERROR, AT_END, KIND_FACT, DISPOSITION_DEFER, REPLY_NOTICE_UNDECIDED, ledger_trouble },
 	{ CHECK_RECIPIENT, RESULT_UNKNOWN, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNKNOWN, NULL },
 	{ CHECK_BOUNCE, RESULT_NEVER_SENDS, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NEVER_SENDS, NULL },
 	{ CHECK_BOUNCE, RESULT_PROVEN, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_UNWANTED, bounce_proven },
@@ -355,21 +375,13 @@ static void weigh(struct weighing *w, const struct findings *list)
 	}
 }
 
-static const struct rule *rule_of(const struct finding *f, enum moment moment)
+/* What a finding argues for under one rule. DISPOSITION_ACCEPT: for nothing. */
+static struct verdict apply(const struct rule *rule, const struct weighing *w, const struct finding *f)
 {
-	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-		if (rules[i].check == f->check && rules[i].result == f->result && rules[i].moment == moment)
-			return &rules[i];
-	return NULL;
-}
-
-/* What one finding argues for. DISPOSITION_ACCEPT: for nothing. */
-static struct verdict argue(const struct weighing *w, const struct finding *f)
-{
-	const struct rule *rule = rule_of(f, w->moment);
 	struct verdict v = { .disposition = DISPOSITION_ACCEPT };
 
-	if (!rule || (rule->kind == KIND_REPUTATION && w->exempt))
+	if (rule->check != f->check || rule->result != f->result || rule->moment != w->moment ||
+	    (rule->kind == KIND_REPUTATION && w->exempt))
 		return v;
 	v.disposition = rule->choose ? rule->choose(w, f) : rule->disposition;
 	if (v.disposition == DISPOSITION_ACCEPT)
@@ -386,6 +398,16 @@ static struct verdict argue(const struct weighing *w, const struct finding *f)
 	return v;
 }
 
+/* The first rule under which it argues for something speaks. */
+static struct verdict argue(const struct weighing *w, const struct finding *f)
+{
+	struct verdict v = { .disposition = DISPOSITION_ACCEPT };
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]) && v.disposition == DISPOSITION_ACCEPT; i++)
+		v = apply(&rules[i], w, f);
+	return v;
+}
+
 static void judge(struct verdict *worst, const struct weighing *w, const struct findings *list, bool observe_all)
 {
 	for (struct finding *f = list->first; f; f = f->next) {
@@ -399,7 +421,7 @@ static void judge(struct verdict *worst, const struct weighing *w, const struct 
 		if (v.disposition == DISPOSITION_ACCEPT || mode == MODE_OFF)
 			continue;
 		f->would = (uint8_t)v.disposition;
-		if (mode == MODE_ENFORCE && v.disposition > worst->disposition)
+		if (mode == MODE_ENFORCE && !f->only_observed && v.disposition > worst->disposition)
 			*worst = v;
 	}
 }

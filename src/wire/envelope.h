@@ -101,7 +101,10 @@ enum check {
 	X(COMPLAINT, "complaint") \
 	X(NOTICE, "notice") \
 	X(BAD_FROM, "bad-from") \
-	X(NO_FROM, "no-from")
+	X(NO_FROM, "no-from") \
+	X(SOLICITED, "solicited") \
+	X(UNSOLICITED, "unsolicited") \
+	X(REPEATED, "repeated")
 
 enum result {
 #define X(id, name) RESULT_##id,
@@ -124,6 +127,7 @@ struct finding {
 	int weight;		/* DNSBL score and the like; 0 otherwise */
 	uint32_t cost_us;
 	const struct recipient *recipient;	/* NULL: of the whole transaction */
+	bool only_observed;	/* argues for nothing yet, whatever the mode of its check */
 	/* Filled in by the verdict alone: */
 	uint8_t mode;		/* enum check_mode */
 	uint8_t would;		/* enum disposition it led, or under observe would have led, to */

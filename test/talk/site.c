@@ -5,6 +5,8 @@
 #include "talk.h"
 
 #include "base/log.h"
+#include "check/guard.h"
+#include "policy/stage_guard.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -226,6 +228,7 @@ static void open_store(void)
 		fprintf(stderr, "talk: store: %s\n", why);
 		exit(2);
 	}
+	site.edge.services.guard = guard_open(&site.arena, site.edge.services.store);
 }
 
 static void open_journal(void)
@@ -257,6 +260,7 @@ static void configure(struct config *c)
 {
 	load_certificates(c);
 	dnsbl_configure(site.edge.services.dnsbl, &c->dnsbl, site.edge.services.dns);
+	guard_configure(site.edge.services.guard, stage_guard_wanted(c));
 	edge_configure(&site.edge, c);
 }
 

@@ -1,0 +1,308 @@
+/*
+ * The outbound side of the guard: does this notice answer a message that came in here, and does it go to an
+ * address that was proven for it?
+ *
+ * What it answers is taken from all places that say so: In-Reply-To, References, the returned message. If none is known
+ * here, it may still be an answer of a program that says nothing (old vacation programs): then the address must have
+ * written to this very user. Every recipient has to pass, since a notice with several is sent to all or to none.
+ *
+ * Automatic replies are rationed on top: one per local user and correspondent, and so many per remote domain,
+ * so that two responders fall silent after one round, whatever addresses they use.
+ */
+#include "check/guard_ledger.h"
+
+#include "base/table.h"
+#include "check/finding.h"
+#include "wire/mailbox.h"
+
+#define IDS_MAX 24		/* Message-IDs that a notice may answer */
+#define USERS_MAX 4		/* local users whom it may speak for */
+
+struct judging {
+	struct guard *guard;
+	struct store *store;
+	const struct guard_conf *conf;
+	const struct envelope *e;
+	const struct notice *n;
+	struct slice ids[IDS_MAX];
+	size_t id_count;
+	struct slice users[USERS_MAX];	/* canonical */
+	size_t user_count;
+	enum result result;
+	const char *reason;
+};
+
+/* ---- what it answers, and for whom it speaks ---- */
+
+static void add_ids(struct judging *j, struct slice text)
+{
+	while (text.n > 0 && j->id_count < IDS_MAX) {
+		ptrdiff_t from = slice_find(text, '<'), to;
+
+		if (from < 0)
+			return;
+		text = slice_from(text, (size_t)from);
+		to = slice_find(text, '>');
+		if (to < 0)
+			return;
+		j->ids[j->id_count++] = slice_head(text, (size_t)to + 1);
+		text = slice_from(text, (size_t)to + 1);
+	}
+}
+
+/* The newest of a thread stand last, and only they can be what is answered. */
+static struct slice newest_references(struct slice references)
+{
+	return references.n > 2048 ? slice_from(references, references.n - 2048) : references;
+}
+
+static void add_user(struct judging *j, struct slice address)
+{
+	struct slice canonical;
+
+	if (j->user_count < USERS_MAX && address.n > 0 &&
+	    address_canonical(j->e->arena, address, SLICE_NULL, &canonical))
+		j->users[j->user_count++] = canonical;
+}
+
+static void learn(struct judging *j, const struct header *h)
+{
+	struct mailbox *authors = header_authors(j->e->arena, h, 1, NULL);
+
+	add_ids(j, j->n->original.message_id);
+	add_ids(j, j->n->in_reply_to);
+	add_ids(j, newest_references(j->n->references));
+	if (authors)
+		add_user(j, authors->address);
+	for (const struct notice_recipient *r = j->n->recipients; r; r = r->next) {
+		add_user(j, r->original);
+		add_user(j, r->address);
+	}
+}
+
+/* ---- one recipient ---- */
+
+static void say(struct judging *j, enum result result, const char *reason)
+{
+	/* Trouble stays; so does the first "no". */
+	if (j->result == RESULT_TEMPERROR || (j->result == RESULT_UNSOLICITED && result != RESULT_TEMPERROR))
+		return;
+	j->result = result;
+	j->reason = reason;
+}
+
+/* true: there is such an entry. Trouble is noted. */
+static bool is_known(struct judging *j, enum guard_entry kind, struct slice first, struct slice second,
+	struct guard_note *note)
+{
+	struct store_key key = guard_key(j->store, kind, first, second);
+	enum store_status status = guard_get(j->store, &key, note);
+
+	if (status == STORE_TROUBLE)
+		say(j, RESULT_TEMPERROR, "the received ledger cannot be read");
+	return status == STORE_OK;
+}
+
+static const char *about(struct judging *j, struct slice address, const char *what)
+{
+	return arena_printf(j->e->arena, "%s %s", finding_escaped(j->e->arena, address, 120), what);
+}
+
+static struct slice remote_domain(struct slice canonical)
+{
+	ptrdiff_t at = slice_rfind(canonical, '@');
+
+	return at < 0 ? canonical : slice_from(canonical, (size_t)at + 1);
+}
+
+/* RFC 7489 section 7.2.1.1 and RFC 8460 section 5.3: whom a report is about stands in its subject. */
+static struct slice reported_domain(struct judging *j)
+{
+	struct slice subject = j->e->message.subject;
+	ptrdiff_t at = slice_search_nocase(subject, SLICE("Report Domain:"));
+	struct slice rest;
+
+	if (at < 0)
+		return SLICE_NULL;
+	rest = slice_from(subject, (size_t)at + 14);
+	return domain_canonical(j->e->arena, slice_word(&rest));
+}
+
+static bool asks_for_domain(enum notice_kind k)
+{
+	return k == NOTICE_REPORT || k == NOTICE_FEEDBACK_REPORT || k == NOTICE_COMPLAINT;
+}
+
+static bool answers_domain(struct judging *j, struct slice address)
+{
+	struct slice domain = reported_domain(j);
+	struct guard_note note;
+
+	return is_known(j, GUARD_DOMAIN, remote_domain(address), SLICE_NULL, &note) ||
+		(domain.n > 0 && is_known(j, GUARD_DOMAIN, domain, SLICE_NULL, &note));
+}
+
+static void judge_recipient(struct judging *j, struct slice address)
+{
+	struct guard_note note;
+	bool came_in = false;
+
+	for (size_t i = 0; i < j->id_count; i++) {
+		if (is_known(j, GUARD_ANSWER, j->ids[i], address, &note)) {
+			say(j, RESULT_SOLICITED, about(j, address, "wrote the message that it answers"));
+			return;
+		}
+		if (!is_known(j, GUARD_MESSAGE, j->ids[i], SLICE_NULL, &note))
+			continue;
+		came_in = true;
+		if (note.automatic) {
+			say(j, RESULT_UNSOLICITED, "it answers a message that was itself automatic");
+			return;
+		}
+	}
+	if (came_in) {
+		say(j, RESULT_UNSOLICITED, about(j, address, "is not proven to have written the message that it answers"));
+		return;
+	}
+	for (size_t i = 0; i < j->user_count; i++) {
+		if (is_known(j, GUARD_PAIR, j->users[i], address, &note)) {
+			say(j, RESULT_SOLICITED, about(j, address, "has written to the user it speaks for"));
+			return;
+		}
+	}
+	if (asks_for_domain(j->n->kind) && answers_domain(j, address))
+		say(j, RESULT_SOLICITED, about(j, address, "is of a domain that has written here"));
+	else
+		say(j, RESULT_UNSOLICITED, about(j, address, "is not proven to have written here"));
+}
+
+/* ---- rations ---- */
+
+static bool is_rationed(enum notice_kind k)
+{
+	return k == NOTICE_AUTO_REPLY || k == NOTICE_CHALLENGE || k == NOTICE_VIRUS_NOTICE || k == NOTICE_NOTICE ||
+		k == NOTICE_COMPLAINT;
+}
+
+/* The same reply again (a retry after a 4xx) is not a second one. */
+static bool is_second_reply(struct judging *j, struct slice user, struct slice address)
+{
+	struct store_key key = guard_key(j->store, GUARD_REPLIED, user, address);
+	struct guard_note note = { .message = hash_nocase(j->e->message.id) }, before;
+	enum store_status status = guard_get(j->store, &key, &before);
+
+	if (status == STORE_OK)
+		return j->e->message.id.n == 0 || before.message != note.message;
+	if (status == STORE_TROUBLE)
+		say(j, RESULT_TEMPERROR, "the received ledger cannot be read");
+	else if (guard_put(j->store, &key, &note, j->conf->reply_once) != STORE_OK)
+		say(j, RESULT_TEMPERROR, "the received ledger cannot be written");
+	return false;
+}
+
+static bool is_flood(struct judging *j, struct slice user, struct slice address)
+{
+	const struct rate_limit *limit = &j->conf->reply_rate;
+	struct store_key key = guard_key(j->store, GUARD_FLOOD, user, remote_domain(address));
+	struct guard_note note = { 0 };
+	uint32_t now = (uint32_t)clock_wall_seconds();
+
+	if (limit->period == 0)
+		return false;
+	if (guard_get(j->store, &key, &note) == STORE_TROUBLE) {
+		say(j, RESULT_TEMPERROR, "the received ledger cannot be read");
+		return false;
+	}
+	if (note.count == 0)
+		note.began = now;
+	note.count++;
+	if (note.count > limit->count)
+		return true;
+	if (guard_put(j->store, &key, &note, limit->period - (nanoseconds)(now - note.began) * NS_PER_SECOND) != STORE_OK)
+		say(j, RESULT_TEMPERROR, "the received ledger cannot be written");
+	return false;
+}
+
+static void ration(struct judging *j, struct slice address)
+{
+	struct slice user = j->user_count > 0 ? j->users[0] : j->e->reverse_canonical;
+
+	if (j->result != RESULT_SOLICITED || !is_rationed(j->n->kind))
+		return;
+	if (is_second_reply(j, user, address)) {
+		j->result = RESULT_REPEATED;
+		j->reason = about(j, address, "has had an automatic reply of this user lately");
+	} else if (is_flood(j, user, address)) {
+		j->result = RESULT_REPEATED;
+		j->reason = about(j, remote_domain(address), "has had too many automatic replies of this user");
+	}
+}
+
+/* ---- the whole ---- */
+
+static bool is_forward(struct judging *j)
+{
+	struct guard_note note;
+
+	return j->e->message.id.n > 0 && is_known(j, GUARD_MESSAGE, j->e->message.id, SLICE_NULL, &note);
+}
+
+/* Seconds until the ledger may be trusted; 0: it may. */
+static int64_t still_cold(const struct judging *j)
+{
+	time_t since = guard_complete_since(j->store);
+	int64_t warm_after = j->conf->warm_after / NS_PER_SECOND, age;
+
+	if (warm_after == 0)
+		return 0;
+	age = since ? (int64_t)(clock_wall_seconds() - since) : 0;
+	return age >= warm_after ? 0 : warm_after - age;
+}
+
+static void add_result(struct judging *j, struct findings *found, nanoseconds began)
+{
+	struct finding *f = finding_timed(found, j->e->arena, CHECK_NOTICE, j->result, began, j->reason);
+	int64_t cold = still_cold(j);
+
+	f->detail = j->e->ref;
+	f->evidence = arena_printf(j->e->arena, "%s: %s", notice_kind_name(j->n->kind), j->n->evidence);
+	if (j->result == RESULT_TEMPERROR)
+		return;
+	if (j->n->guess) {
+		f->only_observed = true;
+		f->reason = arena_printf(j->e->arena, "%s (only observed: nothing but the wording says that it is automatic)",
+			f->reason);
+		return;
+	}
+	if (cold == 0)
+		return;
+	f->only_observed = true;
+	f->reason = arena_printf(j->e->arena, "%s (only observed: the received ledger is complete in %lld h)", f->reason,
+		(long long)(cold / 3600 + 1));
+}
+
+void guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,
+	bool (*is_ours)(void *arg, struct slice domain), void *arg, struct findings *found)
+{
+	struct judging j = { .guard = g, .store = guard_store(g), .conf = conf, .e = e, .n = e->notice,
+		.result = RESULT_NONE };
+	nanoseconds began = clock_precise();
+
+	if (!e->notice || e->notice->kind == NOTICE_MESSAGE)
+		return;
+	if (!j.store) {
+		finding_add(found, e->arena, CHECK_NOTICE, RESULT_TEMPERROR, "there is no received ledger");
+		return;
+	}
+	learn(&j, h);
+	if (is_forward(&j))
+		return;
+	for (const struct recipient *r = e->recipients; r; r = r->next)
+		if (!is_ours(arg, remote_domain(r->canonical)))
+			judge_recipient(&j, r->canonical);
+	for (const struct recipient *r = e->recipients; r; r = r->next)
+		if (!is_ours(arg, remote_domain(r->canonical)))
+			ration(&j, r->canonical);
+	if (j.result != RESULT_NONE)
+		add_result(&j, found, began);
+}

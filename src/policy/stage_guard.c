@@ -1,0 +1,93 @@
+/*
+ * The guard in the stage MESSAGE. It comes last: on the inbound side when all is known about the sender, on the outbound side
+ * when the recogniser has said what kind of notice it is.
+ *
+ * The mark for inner servers (X-Auto-Response-Suppress, [MS-OXCMAIL]) asks for no out-of-office and no other automatic replies, so that
+ * most of what the guard would have to destroy is never written. It never asks for DR or NDR: that would hide late failures.
+ */
+#include "policy/stage_guard.h"
+
+#include "check/guard.h"
+
+#define SUPPRESS "X-Auto-Response-Suppress"
+
+struct guard_part {
+	const struct message_view *view;
+	const struct header *header;
+};
+
+bool stage_guard_wanted(const struct config *c)
+{
+	if (c->check_mode[CHECK_NOTICE] == MODE_OFF)
+		return false;
+	for (size_t i = 0; i < c->listener_count; i++)
+		if (c->listeners[i].outbound)
+			return true;
+	return false;
+}
+
+void *stage_guard_begin(const struct message_view *view)
+{
+	struct guard_part *part;
+
+	if (!view->services->guard)
+		return NULL;
+	part = arena_new(view->envelope->arena, struct guard_part);
+	part->view = view;
+	return part;
+}
+
+void stage_guard_header(void *state, const struct header *h)
+{
+	struct guard_part *part = state;
+
+	part->header = h;
+}
+
+/* It was asked who the sender is, and there was an answer, and it was not "proven". */
+static bool is_unproven(const struct envelope *e)
+{
+	const struct auth_facts *auth = &e->auth;
+
+	if (!auth->spf.asked || !auth->dkim_asked || guard_sender_proven(e))
+		return false;
+	for (const struct dkim_facts *s = auth->dkim; s; s = s->next)
+		if (s->result == RESULT_TEMPERROR)
+			return false;
+	return auth->spf.result != RESULT_TEMPERROR;
+}
+
+static void mark_for_inner_servers(const struct guard_part *part)
+{
+	const struct message_view *view = part->view;
+	struct envelope *e = view->envelope;
+
+	if (!view->config->guard.suppress ||
+	    config_mode(view->config, view->domain, CHECK_NOTICE, *view->services->observe_all) != MODE_ENFORCE)
+		return;
+	if (path_is_null(&e->reverse_path) || (e->notice && e->notice->kind != NOTICE_MESSAGE) || !is_unproven(e) ||
+	    header_field(part->header, SLICE(SUPPRESS), 0))
+		return;
+	header_change_add(&e->changes, e->arena, HEADER_PREPEND, 0, SLICE(SUPPRESS ": OOF, AutoReply\r\n"));
+}
+
+static bool is_ours(void *arg, struct slice domain)
+{
+	return config_domain(arg, domain) != NULL;
+}
+
+ASYNC void stage_guard_finish(void *state, struct findings *found, deadline until)
+{
+	struct guard_part *part = state;
+	const struct message_view *view = part->view;
+	const struct guard_conf *conf = &view->config->guard;
+
+	(void)until;
+	if (view->listener->outbound) {
+		guard_judge(view->services->guard, conf, view->envelope, part->header, is_ours, (void *)view->config,
+			found);
+		return;
+	}
+	guard_record(view->services->guard, conf, view->envelope, part->header, found);
+	mark_for_inner_servers(part);
+}
