@@ -110,6 +110,11 @@ static const struct {
 	{ "answer-budget 10;", "a duration needs a unit" },
 	{ "answer-budget 1ms;", "answer-budget: too small" },
 	{ "help-url \"a b\";", "help-url" },
+	{ "keys { }", "conf:3:1: error: keys without dir" },
+	{ "keys { dir /nonexistent/keys; }", "conf:3:12: error: /nonexistent/keys: No such file or directory" },
+	{ "keys { dir /; liftime 3d; }", "did you mean 'lifetime'?" },
+	{ "srs-secret /nonexistent/secret;", "conf:3:12: error: /nonexistent/secret: No such file or directory" },
+	{ "listener inbound two { address 127.0.0.1:1; no-tag-to @example.com; }", "no-tag-to belongs to an outbound" },
 	{ "hostname nodots;", "hostname 'nodots' is no full domain name" },
 	{ "listener sideways { address 127.0.0.1:1; }", "listener inbound|outbound [NAME] { ... }" },
 	{ "listener inbound two { }", "conf:3:1: error: listener without an address" },
@@ -312,6 +317,29 @@ static void mistakes_about_scanners(void **state)
 	assert_non_null(strstr(str_cstr(&said), "on-error: defer|mark"));
 }
 
+static void bounces_and_keys(void **state)
+{
+	const struct bounce_policy *b;
+	struct config *c;
+
+	(void)state;
+	c = parse_good(HEAD "check bounce { mode enforce; foreign-limit 3; }\n"
+		"domain a.example { backend smtp://127.0.0.1; recipients callforward; sub-address \"+\";"
+		" bounces { unproven reject; enrolled yes; wave tighten; tag off; never-sends noreply@a.example; } }\n" DOMAIN);
+	assert_non_null(c);
+	b = &config_domain(c, SLICE("a.example"))->bounces;
+	assert_true(b->enrolled && b->wave_tightens && !b->tag);
+	assert_int_equal(b->unproven, 2);
+	assert_int_equal(b->refuted, 2);
+	assert_int_equal(b->plausible, 0);
+	assert_true(address_list_contains(&b->never_sends, SLICE("noreply@a.example"), &(const char *){ NULL }));
+	assert_int_equal(c->check_mode[CHECK_BOUNCE], MODE_ENFORCE);
+	assert_int_equal(c->bounces.foreign_limit, 3);
+	assert_int_equal(c->bounces.replay_limit, 50);
+	assert_int_equal(c->bounces.life, 14);
+	config_unref(c);
+}
+
 static void a_file_that_is_not_there(void **state)
 {
 	said = STR_IN(&arena);
@@ -321,6 +349,6 @@ static void a_file_that_is_not_there(void **state)
 
 UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_one_backend_share_it), T(modes),
 	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
-	T(blocks_of_later_versions_are_warned_about), T(checks_have_options_of_their_own),
+	T(blocks_of_later_versions_are_warned_about), T(bounces_and_keys), T(checks_have_options_of_their_own),
 	T(blocks_of_later_versions_are_warned_about), T(scanners_and_who_wants_them), T(mistakes_about_scanners), T(rules_about_content),
 	T(a_file_that_is_not_there))
