@@ -338,6 +338,7 @@ void site_settle(void)
 
 		loop_turn(clock_now());
 		busy = backend_poll();
+		busy = directory_poll() || busy;
 		busy = scanner_poll() || busy || fiber_pending() || loop_stats()->events != events;
 	}
 }

@@ -188,6 +188,8 @@ static const char *path_of(struct slice name)
 		return own_path("backend");
 	if (slice_eq(name, SLICE("BACKEND2")))
 		return arena_printf(&script.arena, "%s.2", own_path("backend"));
+	if (slice_eq(name, SLICE("DIRECTORY")))
+		return own_path("directory");
 	if (scanner_path(name))
 		return scanner_path(name);
 	const char *directory = own_path("files");
@@ -241,6 +243,7 @@ static void open_site(void)
 		return;
 	script.opened = true;
 	backend_open(own_path("backend"), script.lmtp);
+	directory_open(own_path("directory"));
 	scanner_open();
 	site_open(whole_config());
 	if (script.byte_by_byte)
@@ -610,6 +613,29 @@ static struct slice quoted_word(struct slice *rest)
 	return word;
 }
 
+static void step_directory(struct slice rest)
+{
+	struct slice what = slice_word(&rest), number = rest;
+	uint64_t wanted;
+
+	rest = slice_trim(rest);
+	open_site();
+	if (slice_eq(what, SLICE("knows")) || slice_eq(what, SLICE("forgets"))) {
+		directory_knows(rest, slice_eq(what, SLICE("knows")));
+	} else if (slice_eq(what, SLICE("down")) || slice_eq(what, SLICE("up"))) {
+		directory_up(slice_eq(what, SLICE("up")));
+	} else if (slice_eq(what, SLICE("says"))) {
+		directory_says(unescape(&script.arena, rest));
+	} else if (slice_eq(what, SLICE("count")) && slice_number(slice_word(&number), 1000, &wanted)) {
+		size_t asked = directory_asked(slice_trim(number));
+
+		if (asked != wanted)
+			fail("the directory was asked %zu times", asked);
+	} else {
+		fail("directory %.*s?", SLICE_ARG(what));
+	}
+}
+
 static void step_scanner(struct slice rest)
 {
 	struct slice what = slice_word(&rest);
@@ -779,7 +805,7 @@ static const struct {
 	void (*run)(struct slice rest);
 } steps[] = {
 	{ "config", step_config }, { "dns", step_dns }, { "backend", step_backend }, { "connect", step_connect },
-	{ "scanner", step_scanner }, { "whole", step_whole },
+	{ "scanner", step_scanner }, { "directory", step_directory }, { "whole", step_whole },
 	{ "use", step_use }, { "C:", step_say }, { "S:", step_expect }, { "raw", step_raw }, { "last", step_last }, { "text", step_text },
 	{ "flood", step_flood }, { "silence", step_silence }, { "closed", step_closed }, { "hangup", step_hangup },
 	{ "wait", step_wait }, { "journal", step_journal }, { "ledger", step_ledger }, { "observe", step_observe },
@@ -838,6 +864,7 @@ static void play(const char *path, bool byte_by_byte)
 	settle();
 	site_close();
 	backend_close();
+	directory_up(false);
 	scanner_close();
 	arena_drop(&script.arena);
 }

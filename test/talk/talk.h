@@ -77,6 +77,17 @@ bool scanner_rule(struct slice glob, struct slice action, unsigned times, struct
 bool scanner_got(struct slice glob, struct str *seen);
 size_t scanner_got_count(struct slice glob);
 
+/* ---- directory.c: a socketmap server ---- */
+
+void directory_open(const char *path);
+void directory_up(bool up);
+bool directory_poll(void);
+/* Whom it answers OK; everybody else is NOTFOUND. */
+void directory_knows(struct slice address, bool knows);
+/* From now on these octets, whoever is asked for; "nothing": silence; empty: what it knows. */
+void directory_says(struct slice octets);
+size_t directory_asked(struct slice glob);
+
 /* ---- secure.c: certificates, and TLS of a client ---- */
 
 /* Makes a certificate for mx.example.org and its key. */
