@@ -68,6 +68,15 @@ def need(path):
         raise Missing(f"{path} is missing: tools/install-deps test")
 
 
+def stands_still(path):
+    """True of a thread that is stopped, or gone."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            return stream.read().rsplit(")", 1)[1].split()[0] in "TtZX"
+    except OSError:
+        return True
+
+
 class Directory(Peer):
     """What all have in common. `text` is a directory block's content."""
 
@@ -92,6 +101,8 @@ class Directory(Peer):
     def freeze(self):
         """It listens and says nothing any more."""
         os.killpg(self.child.pid, signal.SIGSTOP)
+        wait_until(lambda: all(stands_still(f"/proc/{self.child.pid}/task/{task}/stat")
+                               for task in os.listdir(f"/proc/{self.child.pid}/task")), 10, "the end of all motion")
 
     def thaw(self):
         os.killpg(self.child.pid, signal.SIGCONT)
