@@ -12,6 +12,7 @@
 #include "check/dkim_sign.h"
 
 #include "wire/address.h"
+#include "wire/mailbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,63 +139,14 @@ bool dkim_signer_matches(const struct dkim_signer *s, const struct dkim_key *pub
 
 /* ---- whose message it is ---- */
 
-/* Takes comments and quoted strings out of a value (RFC 5322 sections 3.2.2 and 3.2.4), a quoted string leaving a "q": what they hold
- * is no address. false: one of them does not end. */
-static bool plain_value(struct str *out, struct slice value)
-{
-	unsigned depth = 0;
-	bool quoted = false;
-
-	for (size_t i = 0; i < value.n; i++) {
-		char c = value.p[i];
-		if ((depth > 0 || quoted) && c == '\\')
-			i++;
-		else if (quoted)
-			quoted = c != '"';
-		else if (c == '(')
-			depth++;
-		else if (depth > 0)
-			depth -= c == ')';
-		else if (c == '"') {
-			quoted = true;
-			str_addc(out, 'q');
-		} else {
-			str_addc(out, c);
-		}
-	}
-	return depth == 0 && !quoted;
-}
-
-/* RFC 5322 section 3.4: mailbox = name-addr / addr-spec. No list, no group, no source route. */
-static struct slice only_address(struct slice text)
-{
-	ptrdiff_t open = slice_find(text, '<'), close = slice_find(text, '>');
-
-	if (slice_find(text, ',') >= 0 || slice_find(text, ';') >= 0)
-		return SLICE_NULL;
-	if (open < 0 && close < 0)
-		return slice_trim(text);
-	if (open < 0 || close < open || slice_rfind(text, '<') != open || slice_rfind(text, '>') != close ||
-	    slice_trim(slice_from(text, (size_t)close + 1)).n > 0)
-		return SLICE_NULL;
-	return slice_trim(slice_make(text.p + open + 1, (size_t)(close - open - 1)));
-}
-
 struct slice dkim_author_domain(struct arena *a, const struct header *h)
 {
-	const struct field *from = header_field(h, SLICE("From"), 0);
-	struct str text = STR_IN(a);
-	struct slice address, domain;
-	ptrdiff_t at;
+	const char *why;
+	const struct mailbox *author = header_authors(a, h, 2, &why);
 
-	if (!from || header_field(h, SLICE("From"), 1) || !plain_value(&text, field_unfolded(a, from)))
+	if (!author || why || author->next || author->in_group || !domain_valid(author->domain, true))
 		return SLICE_NULL;
-	address = only_address(str_slice(&text));
-	at = slice_find(address, '@');
-	if (at <= 0 || slice_rfind(address, '@') != at)
-		return SLICE_NULL;
-	domain = slice_from(address, (size_t)at + 1);
-	return domain_valid(domain, true) ? domain_canonical(a, domain) : SLICE_NULL;
+	return domain_canonical(a, author->domain);
 }
 
 /* ---- the field ---- */

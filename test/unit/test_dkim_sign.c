@@ -152,7 +152,7 @@ static void authors(void **state)
 		{ "From: group: a@example.org;\r\n\r\n", "" },
 		{ "From: x <a@example.org> <b@example.com>\r\n\r\n", "" },
 		{ "From: <a@example.org> b@example.com\r\n\r\n", "" },
-		{ "From: <@relay.example:a@example.org>\r\n\r\n", "" },
+		{ "From: <@relay.example:a@example.org>\r\n\r\n", "example.org" },
 		{ "From: a@example.org>\r\n\r\n", "" },
 		{ "From: <a@example.org\r\n\r\n", "" },
 		{ "From: \"a@example.org\r\n\r\n", "" },
