@@ -55,23 +55,41 @@ static void stage_flush(struct canon_body *b)
 	b->staged = 0;
 }
 
-static void put(struct canon_body *b, const char *p, size_t n)
+static inline void put(struct canon_body *b, const char *p, size_t n)
 {
+	char *to;
+
 	b->length += n;
-	if (n >= DIRECT) {
+	if (__builtin_expect(n >= DIRECT, 0)) {
 		stage_flush(b);
 		b->out(b->arg, slice_make(p, n));
 		return;
 	}
 	if (n > CANON_STAGE - b->staged)
 		stage_flush(b);
-	memcpy(b->stage + b->staged, p, n);
+	to = b->stage + b->staged;
 	b->staged += (uint32_t)n;
+	memcpy(to, p, n);
+}
+
+/* One or two octets, the commonest pieces, without a call. */
+static inline void put_few(struct canon_body *b, char first, char second, uint32_t n)
+{
+	if (CANON_STAGE - b->staged < 2)
+		stage_flush(b);
+	b->stage[b->staged] = first;
+	b->stage[b->staged + n - 1] = second;
+	b->staged += n;
+	b->length += n;
 }
 
 /* Lines held were not the last ones. */
-static void put_lines(struct canon_body *b)
+static inline void put_lines(struct canon_body *b)
 {
+	if (b->lines == 1) {
+		put_few(b, '\r', '\n', 2);
+		b->lines = 0;
+	}
 	while (b->lines > 0) {
 		size_t n = b->lines < 16 ? (size_t)b->lines : 16;
 		put(b, canon_crlf, n * 2);
@@ -82,7 +100,7 @@ static void put_lines(struct canon_body *b)
 static void put_space(struct canon_body *b)
 {
 	put_lines(b);
-	put(b, " ", 1);
+	put_few(b, ' ', ' ', 1);
 	b->space = false;
 }
 
@@ -134,13 +152,30 @@ static bool is_wsp(char c)
 	return c == ' ' || c == '\t';
 }
 
+/* The place of the first octet that is not zero; there is one. */
+static unsigned first16(octets16 v)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, &v, sizeof(halves));
+	if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+		return halves[0] ? (unsigned)__builtin_clzll(halves[0]) / 8 : 8 + (unsigned)__builtin_clzll(halves[1]) / 8;
+	return halves[0] ? (unsigned)__builtin_ctzll(halves[0]) / 8 : 8 + (unsigned)__builtin_ctzll(halves[1]) / 8;
+}
+
 /* The first octet at or behind p that may change, or end. White space at the very end may. */
 static const char *run_end(const char *p, const char *end)
 {
 	while (end - p > 32 && !any16(changes16(p) | changes16(p + 16)))
 		p += 32;
+	for (; end - p > 16; p += 16) {
+		octets16 changes = changes16(p);
+
+		if (any16(changes))
+			return p + first16(changes);
+	}
 	for (; p < end; p++)
-		if (is_wsp(*p) && (*p == '\t' || p + 1 == end || p[1] <= ' '))
+		if (is_wsp(*p) && (*p == '\t' || p + 1 == end || (unsigned char)p[1] <= ' '))
 			return p;
 	return end;
 }
