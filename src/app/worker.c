@@ -11,6 +11,7 @@
 #include "app/worker.h"
 
 #include "check/guard.h"
+#include "check/organization.h"
 #include "policy/stage_guard.h"
 
 #include <errno.h>
@@ -278,6 +279,7 @@ static void open_services(struct config *c)
 	e->services.dnsbl = dnsbl_open();
 	e->services.scanners = scanners_open();
 	e->services.dkim_keys = dkim_keys_open(DKIM_KEYS);
+	organization_prepare();
 	e->services.rates = rate_attach(worker.shared->rates, worker.slot);
 	e->services.observe_all = &worker.shared->observe_all;
 }

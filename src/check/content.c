@@ -2,7 +2,7 @@
  * Scanners in parallel, one finding each.
  *
  * While the message arrives nothing waits here; at its end a fiber per scanner holds the dialogue. The check decides nothing:
- * which result refuses, and for whom, stands in policy/verdict.c.
+ * which result refuses, and for whom, stands among the rules of the verdict.
  *
  * Rejected: one scanner after the other, stopping at the first refusal: the sum of all budgets would have to fit into the
  * one deadline, and the record would not say what the others thought.

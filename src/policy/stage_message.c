@@ -20,7 +20,7 @@
 static const struct message_check checks[] = {
 	{ CHECK_DKIM, SIDE_INBOUND, 1, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL, false },
 	{ CHECK_NOTICE, SIDE_BOTH, 1, stage_notice_begin, stage_notice_header, stage_notice_body,
-		stage_notice_finish, NULL, false },
+		stage_notice_finish, NULL, true },
 	{ CHECK_CONTENT, SIDE_INBOUND, 1, stage_rules_begin, stage_rules_header, stage_rules_body, stage_rules_finish,
 		stage_rules_drop, false },
 	{ CHECK_ARC, SIDE_INBOUND, 1, stage_arc_begin, stage_arc_header, NULL, stage_arc_finish, NULL, false },

@@ -13,10 +13,24 @@ struct stage_notice {
 	bool told;		/* the header section has come; of a message that ends before it nothing is known */
 };
 
+/* Proofs of bounces and DMARC have to know as well. */
+static bool anybody_asks(const struct message_view *view)
+{
+	static const enum check askers[] = { CHECK_NOTICE, CHECK_BOUNCE, CHECK_DMARC };
+
+	for (size_t i = 0; i < sizeof(askers) / sizeof(askers[0]); i++)
+		if (config_mode(view->config, view->domain, askers[i], false) != MODE_OFF)
+			return true;
+	return false;
+}
+
 void *stage_notice_begin(const struct message_view *view)
 {
-	struct stage_notice *n = arena_new(view->envelope->arena, struct stage_notice);
+	struct stage_notice *n;
 
+	if (!anybody_asks(view))
+		return NULL;
+	n = arena_new(view->envelope->arena, struct stage_notice);
 	n->view = view;
 	n->reader = notice_begin(view->envelope->arena, &view->envelope->reverse_path, NULL);
 	return n;
@@ -68,7 +82,8 @@ void stage_notice_finish(void *state, struct findings *found, deadline until)
 		return;
 	notice = notice_finish(n->reader);
 	e->notice = notice;
-	if (notice->kind == NOTICE_MESSAGE)
+	if (notice->kind == NOTICE_MESSAGE ||
+	    config_mode(n->view->config, n->view->domain, CHECK_NOTICE, false) == MODE_OFF)
 		return;
 	f = finding_add(found, e->arena, CHECK_NOTICE, result_of(notice->kind), notice->guess ?
 		"an automatic answer, as far as its wording tells" : "an automatic answer");
