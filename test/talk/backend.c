@@ -299,7 +299,7 @@ static bool read_connection(struct connection *c)
 
 static bool accept_one(unsigned host)
 {
-	int fd = listening[host] >= 0 ? accept4(listening[host], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+	int fd = accept_waiting(listening[host]);
 	struct slice event = host ? SLICE("CONNECT 2") : SLICE("CONNECT");
 	bool refused;
 

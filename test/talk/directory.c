@@ -134,7 +134,7 @@ static bool serve(size_t i)
 bool directory_poll(void)
 {
 	bool busy = false;
-	int fd = listening >= 0 ? accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+	int fd = accept_waiting(listening);
 
 	for (size_t i = 0; i < CONNECTIONS && fd >= 0; i++)
 		if (connections[i].fd < 0) {

@@ -267,7 +267,7 @@ static bool read_connection(struct connection *c)
 
 static bool accept_one(enum kind kind)
 {
-	int fd = listening[kind] >= 0 ? accept4(listening[kind], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+	int fd = accept_waiting(listening[kind]);
 
 	if (fd < 0)
 		return false;

@@ -8,6 +8,9 @@
 
 #include "edge/transaction.h"
 
+#include <poll.h>
+#include <sys/socket.h>
+
 /* ---- site.c: the edge under test ---- */
 
 struct site {
@@ -106,5 +109,14 @@ ssize_t secure_write(struct secure *s, const char *bytes, size_t n);
 bool glob_match(struct slice pattern, struct slice text);
 /* \r \n \t \\ \xHH and \0. */
 struct slice unescape(struct arena *a, struct slice text);
+
+/* A connection that waits at a listening socket, or -1. The kernel makes a socket before it looks whether anybody is there, so it is
+ * asked first: a talk that waits for days looks a million times. */
+static inline int accept_waiting(int listening)
+{
+	struct pollfd p = { .fd = listening, .events = POLLIN };
+
+	return listening >= 0 && poll(&p, 1, 0) > 0 ? accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+}
 
 #endif
