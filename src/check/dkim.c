@@ -161,7 +161,7 @@ static void decide_pass(struct dkim_check *d, struct dkim_work *w, const struct 
 	bool policy = w->facts->partial && d->conf->partial_is_policy;
 
 	str_puts(&reason, "the signature is good");
-	if (w->facts->partial)
+	if (w->facts->partial && w->body)
 		str_printf(&reason, "; %llu octets behind l= are not signed: anybody may have added them",
 			(unsigned long long)w->body->beyond);
 	if (k->type == DKIM_KEY_RSA && k->bits < DKIM_GOOD_BITS)

@@ -278,7 +278,7 @@ static void add_result(struct judging *j, struct findings *found, nanoseconds be
 		return;
 	f->only_observed = true;
 	f->reason = arena_printf(j->e->arena, "%s (only observed: the received ledger is complete in %lld h)", f->reason,
-		(long long)(cold / 3600 + 1));
+		(long long)cold / 3600 + 1);
 }
 
 void guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,

@@ -148,6 +148,15 @@ static uint64_t add_rewritten_header(struct str *out, const struct transaction *
 	return offset;
 }
 
+/* A first line that begins with white space is no field, so all of the message is body; it must not become the end of ours
+ * (RFC 5322 section 2.2.3). */
+static bool begins_with_space(const struct transaction *tx)
+{
+	char first;
+
+	return tx->header.count == 0 && spool_read(&tx->spool, 0, &first, 1) == 1 && (first == ' ' || first == '\t');
+}
+
 struct slice trace_lead(struct transaction *tx, uint64_t *from)
 {
 	struct str out = STR_IN(&tx->arena);
@@ -158,5 +167,7 @@ struct slice trace_lead(struct transaction *tx, uint64_t *from)
 	add_changes(&out, tx, HEADER_PREPEND, 0);
 	if (is_rewritten(tx))
 		*from = add_rewritten_header(&out, tx);
+	if (begins_with_space(tx))
+		str_puts(&out, "\r\n");
 	return str_slice(&out);
 }

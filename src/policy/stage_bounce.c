@@ -84,7 +84,7 @@ static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
 	struct header *h = arena_new(a, struct header);
 	struct dkim_check *d = dkim_begin(a, &s->view->config->dkim);
 	struct auth_facts facts = { .dkim = NULL };
-	struct findings unused = { NULL };
+	struct findings unused = { .first = NULL };
 
 	header_init(h, a, NOTICE_ORIGINAL_MAX + 1024, 1000);
 	header_push(h, s->question.notice->original.header);

@@ -34,6 +34,7 @@ struct message_check {
 	enum check check;
 	uint8_t sides;			/* enum message_side bits */
 	uint8_t wave;			/* 1 first */
+	bool always;			/* no judgement: in any mode */
 	/* Its own state, in the envelope's arena; NULL: nothing to do for this message. */
 	void *(*begin)(const struct message_view *view);
 	/* h stays where it is until the transaction ends. NULL: not interested. */
@@ -43,7 +44,6 @@ struct message_check {
 	void (*finish)(void *state, struct findings *found, deadline until);
 	/* Whether finish() was run or not: what is not in the arena is given back, what still runs is stopped. */
 	void (*drop)(void *state);
-	bool always;			/* no judgement: in any mode */
 };
 
 /* The message begins: recipients are known. */

@@ -267,7 +267,7 @@ enum sql_value sql_value_of(struct slice value, bool null)
 
 bool sql_connection_parse(struct arena *a, struct slice text, struct sql_connection *out, const char **why)
 {
-	struct sql_connection c = { NULL };
+	struct sql_connection c = { .host = NULL };
 	const struct { const char *name; const char **value; } keys[] = { { "host", &c.host }, { "socket", &c.socket },
 		{ "dbname", &c.dbname }, { "user", &c.user }, { "tls", &c.tls } };
 	struct slice word;

@@ -79,7 +79,7 @@ class Site(Spurn):
 def keys(tmp_path):
     directory = tmp_path / "keys"
     directory.mkdir(mode=0o700)
-    for parent in list(tmp_path.parents)[:3]:
+    for parent in list(tmp_path.parents)[:2]:
         os.chmod(parent, 0o755)
     os.chmod(tmp_path, 0o755)
     make_key(str(directory))

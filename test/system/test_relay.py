@@ -15,11 +15,18 @@ ALICE, BOB, CAROL = "alice@example.org", "bob@example.org", "carol@example.org"
 NOBODY = "nobody@example.org"
 
 
+OURS = re.compile(rb"(?:Authentication-Results: mx\.spurn\.test;|Spurn-Mark: |Spurn-Notice: |X-Auto-Response-Suppress: )"
+                  rb".*?\r\n(?![ \t])", re.DOTALL)
+
+
 def split_trace(octets):
-    """(our Received field unfolded, everything below it) of a message as a backend got it."""
+    """(our Received field unfolded, everything below what we add) of a message as a backend got it."""
     match = re.match(rb"Received: (?:.*?)\r\n(?![ \t])", octets, re.DOTALL)
     assert match, f"no Received field on top: {octets[:200]!r}"
-    return re.sub(rb"\r\n[ \t]+", b" ", match.group(0)).decode().strip(), octets[match.end():]
+    end = match.end()
+    while ours := OURS.match(octets, end):
+        end = ours.end()
+    return re.sub(rb"\r\n[ \t]+", b" ", match.group(0)).decode().strip(), octets[end:]
 
 
 # ---- the message -------------------------------------------------------------------------
@@ -54,6 +61,15 @@ def test_message_is_relayed_octet_by_octet(spurn, backend, name, bytewise):
     assert below == text
     assert mail.sender == SENDER and mail.recipients == [ALICE]
     assert f"id {reply.ref}" in trace
+
+
+def test_white_space_at_the_beginning_is_no_part_of_our_fields(spurn, backend):
+    text = b" first line\r\nSubject: x\r\n\r\nbody\r\n"
+    with spurn.session() as c:
+        c.deliver(SENDER, [ALICE], text)
+    [mail] = backend.wait_for(1)
+    _, below = split_trace(mail.octets)
+    assert below == b"\r\n" + text
 
 
 def test_received_field_tells_the_hop(spurn, backend):

@@ -158,13 +158,16 @@ static void age(const struct journal_conf *c, nanoseconds wall)
 		fail_msg("%s", why);
 }
 
-/* A minute has passed: a tick has started the thread. It is past when it has made its lock file and let go of it. */
+/* A minute has passed: a tick has started the thread. It is past when it has made its lock file and let go of it; where the
+ * directory was away just then it has made none. */
 static void quiet(void)
 {
 	struct journal_conf c = conf();
 	const char *why;
 
-	while (files("age.lock") == 0 || !journal_age_run(&c, "", 0, &why))
+	for (int i = 0; i < 2000 && files("age.lock") == 0; i++)
+		usleep(1000);
+	while (!journal_age_run(&c, "", 0, &why))
 		usleep(1000);
 }
 

@@ -21,6 +21,7 @@ static int setup(void **state)
 	bob = (struct recipient){ .path = { .text = SLICE("bob@example.org") } };
 	carol = (struct recipient){ .path = { .text = SLICE("carol@example.org") } };
 	tx.session = &session;
+	spool_init(&tx.spool, NULL);
 	tx.config = &conf;
 	tx.envelope = (struct envelope){ .arena = &tx.arena, .client = &session.client, .recipients = &bob,
 		.recipient_count = 1, .ref = "0123456789" };
