@@ -345,7 +345,7 @@ ASYNC void spf_check(struct dns *dns, const struct envelope *e, const char *host
 
 	spf_check_host(dns, e->arena, &question, &answer, until);
 	*facts = (struct spf_facts){ .asked = true, .helo = answer.helo, .never_sends = answer.never_sends,
-		.result = answer.result, .domain = answer.helo ? question.helo : question.domain,
+		.result = answer.result, .domain = domain_ascii(e->arena, answer.helo ? question.helo : question.domain),
 		.reason = answer.reason, .explanation = answer.explanation };
 	f = finding_timed(findings, e->arena, CHECK_SPF, answer.result, began, answer.reason);
 	f->detail = words_for_client(e->arena, &answer, question.ip);

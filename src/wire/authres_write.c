@@ -1,7 +1,8 @@
 /*
  * Writing Authentication-Results: one line a result, folded, ASCII. What a stranger chose (domains, selectors) is
- * written as a token if it is one, and otherwise quoted, with all else than printable ASCII left out: nothing that
- * a sender writes may look like a result of ours.
+ * written as a token if it is one, and otherwise quoted; a value that is not all printable ASCII is not said at all. To leave
+ * out the octets alone would make another name of it, and a result for somebody who has none: nothing that a sender writes may
+ * look like a result of ours. RFC 6532 would allow UTF-8, but readers of our field may not know it; domains have A-labels.
  */
 #include "wire/authres.h"
 
@@ -14,6 +15,14 @@ static bool is_token(struct slice s)
 	return s.n > 0;
 }
 
+static bool is_printable(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] < ' ' || s.p[i] >= 127)
+			return false;
+	return true;
+}
+
 static void add_value(struct str *out, struct slice s)
 {
 	if (is_token(s)) {
@@ -22,8 +31,6 @@ static void add_value(struct str *out, struct slice s)
 	}
 	str_addc(out, '"');
 	for (size_t i = 0; i < s.n; i++) {
-		if (s.p[i] < ' ' || s.p[i] >= 127)
-			continue;
 		if (s.p[i] == '"' || s.p[i] == '\\')
 			str_addc(out, '\\');
 		str_addc(out, s.p[i]);
@@ -33,7 +40,7 @@ static void add_value(struct str *out, struct slice s)
 
 static void add_property(struct str *out, const char *name, struct slice value)
 {
-	if (value.n == 0)
+	if (value.n == 0 || !is_printable(value))
 		return;
 	str_printf(out, " %s=", name);
 	add_value(out, value);

@@ -197,7 +197,7 @@ struct spf_facts {
 	bool helo;			/* the HELO identity was asked for, since the reverse-path is null (RFC 7208 section 2.4) */
 	bool never_sends;		/* the domain publishes that it sends no mail at all */
 	enum result result;
-	struct slice domain;		/* whose record it is about: of the reverse-path, or HELO */
+	struct slice domain;		/* whose record it is about: of the reverse-path, or HELO; in A-labels, empty if that cannot be */
 	const char *reason;		/* a sentence for the operator; NULL if not asked */
 	const char *explanation;	/* exp= of the record, escaped; NULL: none */
 };

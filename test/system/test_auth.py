@@ -90,6 +90,16 @@ def test_null_sender(zone):
     assert out["dkim"] == []
 
 
+@pytest.mark.parametrize("sender, helo", [("a@pay\u00e9pal.example", "mx.example.net"), ("<>", "pay\u00e9pal.example")])
+def test_a_name_beyond_ascii_is_no_other_name(tmp_path, sender, helo):
+    path = tmp_path / "zone"
+    path.write_text('xn--paypal-dva.example. TXT "v=spf1 +all"\npaypal.example. TXT "v=spf1 -all"\n')
+    out = json.loads(auth(str(path), "From: a@elsewhere.example\n\nx\n", "--json", "--helo", helo, sender=sender))
+    assert out["spf"]["result"] == "pass" and out["spf"]["domain"] == "xn--paypal-dva.example"
+    assert "=xn--paypal-dva.example; " in out["authentication_results"]
+    assert "paypal.example" not in out["authentication_results"]
+
+
 @pytest.mark.parametrize("arguments", [
     [], ["--ip", "192.0.2.7"], ["--ip", "here", "--from", "a@b.test"], ["--ip", "192.0.2.7", "--from", "a"],
     ["--ip", "192.0.2.7", "--from", "a@b.test", "--time", "now"], ["--ip", "192.0.2.7", "--from", "", "x", "y"]])

@@ -130,4 +130,25 @@ static void ours(void **state)
 	arena_drop(&a);
 }
 
-UNIT_MAIN(cmocka_unit_test(values), cmocka_unit_test(there_are_limits), cmocka_unit_test(whose_it_is), cmocka_unit_test(ours))
+/* With its odd octets left out a name would be another one, which passed nothing. */
+static void no_name_becomes_another(void **state)
+{
+	static const char *const odd[] = { "pay\xc3\xa9pal.example", "pay\xe9pal.example", "pay\x7fpal.example", "pay\001pal.example",
+		"pay\r\npal.example" };
+	struct arena a = ARENA_INIT;
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		struct str value = STR_IN(&a);
+		struct dkim_facts good = { .result = RESULT_PASS, .domain = SLICE("x.example"), .identity = slice_of(odd[i]),
+			.selector = slice_of(odd[i]) };
+		struct auth_facts auth = { .dkim_asked = true, .dkim = &good,
+			.spf = { .asked = true, .result = RESULT_PASS, .domain = slice_of(odd[i]) } };
+
+		authres_write_value(&value, "mx", &auth, NULL);
+		assert_slice(str_slice(&value), "mx;\r\n\tspf=pass;\r\n\tdkim=pass header.d=x.example");
+	}
+	arena_drop(&a);
+}
+
+UNIT_MAIN(cmocka_unit_test(values), cmocka_unit_test(there_are_limits), cmocka_unit_test(whose_it_is), cmocka_unit_test(ours),
+	cmocka_unit_test(no_name_becomes_another))
