@@ -149,7 +149,7 @@ def test_why_and_report_need_neither_the_daemon_nor_a_faultless_configuration(sp
 
 
 def test_what_strangers_wrote_cannot_command_a_terminal(spurn):
-    reply = send(spurn, 250, extra=b"X: y\r\n", sender="\x1b[2Jx\x9b@client.example.net")
+    reply = send(spurn, 550, extra=b"X: y\r\n", sender="\x1b[2Jx\x9b@client.example.net")
     ref = re.search(r"ref=(\w{10})", reply.text).group(1)
     spurn.record(ref)
     done = spurn.tool("why", ref)
