@@ -16,6 +16,7 @@
 #include "app/master.h"
 
 #include "app/directory_keeper.h"
+#include "app/service.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -367,10 +368,17 @@ static void watch_over(void)
 
 /* ---- reload ---- */
 
+/* A mistake is shown in three lines, the last of which points into the second: they stay lines. */
 static void say_config(void *arg, const char *message)
 {
+	struct slice rest = slice_of(message);
+
 	(void)arg;
-	log_error("%s", message);
+	while (rest.n > 0) {
+		struct slice line = slice_split(&rest, '\n');
+
+		log_error("%.*s", SLICE_ARG(line));
+	}
 }
 
 static void reload(void)
@@ -554,6 +562,7 @@ static void begin_stop(void)
 	if (m.stop_at)
 		return;
 	log_info("stopping");
+	service_tell("STOPPING=1");
 	m.stop_at = clock_now() + STOP_TIME;
 	for (unsigned slot = 0; slot < RATE_WORKERS; slot++)
 		m.children[slot].leaving = true;
@@ -667,6 +676,7 @@ int master_run(const struct master_options *o, struct config *c)
 	directory_keep(c, m.shared, o->foreground, before_directory);
 	fill_seats();
 	log_info("started, %u workers", m.seats);
+	service_tell("READY=1");
 	supervise(signals);
 	directory_stop(m.config);
 	unlink(arena_printf(&m.config->arena, "%s/control", m.config->state_dir));	/* c may be gone since a reload */

@@ -10,6 +10,9 @@
  * displaces the one that has been silent longest: at worst a line too many, and never
  * memory that grows with what peers do.
  *
+ * Under systemd standard error is a stream of the journal, which keeps the time and
+ * the level itself: lines begin with "<N>" then (sd-daemon(3)), and bear no time.
+ *
  * Rejected: a log thread (it would lose the last lines before a crash, which are the ones
  * that matter); buffering (the same).
  */
@@ -30,10 +33,12 @@ enum {
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "base/table.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_SIZE 2048
@@ -43,9 +48,9 @@ enum {
 
 static struct {
 	char program[64];
-	bool to_syslog;
+	bool to_syslog, to_journal;
 	enum log_level least;
-} target = { "spurn", false, LOG_INFO };
+} target = { .program = "spurn", .least = LOG_INFO };
 
 static struct held_back {
 	uint64_t hash;		/* 0: free */
@@ -90,10 +95,24 @@ void log_level_set(enum log_level least)
 	target.least = least;
 }
 
+/* systemd.exec(5): the device and inode number of the stream that standard output or standard error was connected to. */
+static bool stderr_is_journal(void)
+{
+	const char *given = getenv("JOURNAL_STREAM");
+	struct slice rest = given ? slice_of(given) : SLICE_NULL;
+	struct slice device = slice_split(&rest, ':');
+	uint64_t st_dev, st_ino;
+	struct stat st;
+
+	return slice_number(device, UINT64_MAX, &st_dev) && slice_number(rest, UINT64_MAX, &st_ino) &&
+		fstat(STDERR_FILENO, &st) == 0 && st.st_dev == st_dev && st.st_ino == st_ino;
+}
+
 void log_open(const char *program, bool to_syslog, enum log_level least)
 {
 	snprintf(target.program, sizeof(target.program), "%s", program);
 	target.to_syslog = to_syslog;
+	target.to_journal = !to_syslog && stderr_is_journal();
 	target.least = least;
 	closelog();
 	/* Connected now: a worker in its sandbox could not. syslog keeps the pointer. */
@@ -103,7 +122,7 @@ void log_open(const char *program, bool to_syslog, enum log_level least)
 
 static void write_line(enum log_level level, const char *text)
 {
-	char line[LINE_SIZE + 128], when[25];
+	char line[LINE_SIZE + 128], head[sizeof("2026-11-23T02:49:59.000Z ")];
 	struct timespec t;
 	int n;
 
@@ -111,10 +130,14 @@ static void write_line(enum log_level level, const char *text)
 		syslog(levels[level].syslog, "%s: %s", levels[level].name, text);
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME, &t);
-	clock_rfc3339(clock_is_fake() ? clock_wall() : t.tv_sec * NS_PER_SECOND + t.tv_nsec, when);
-	n = snprintf(line, sizeof(line), "%s %s: %s: %s\n", when, target.program,
-		levels[level].name, text);
+	if (target.to_journal) {
+		snprintf(head, sizeof(head), "<%d>", levels[level].syslog);
+	} else {
+		clock_gettime(CLOCK_REALTIME, &t);
+		clock_rfc3339(clock_is_fake() ? clock_wall() : t.tv_sec * NS_PER_SECOND + t.tv_nsec, head);
+		strcat(head, " ");
+	}
+	n = snprintf(line, sizeof(line), "%s%s: %s: %s\n", head, target.program, levels[level].name, text);
 	if (n >= (int)sizeof(line))
 		n = (int)sizeof(line) - 1;
 	/* Nobody to tell if standard error is gone. */

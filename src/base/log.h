@@ -20,7 +20,8 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_ALERT };
 
 /* program: prefix of each line, e.g. "spurnd[2]". Lines go to standard error in
- * the foreground ("TIME program: level: text") or to syslog(3), facility mail. */
+ * the foreground ("TIME program: level: text", under systemd "<N>program: level: text")
+ * or to syslog(3), facility mail. */
 void log_open(const char *program, bool to_syslog, enum log_level least);
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_level_set(enum log_level least);

@@ -1,9 +1,11 @@
 """SIGHUP, files that change, certificates that are renewed, a new binary: no session is dropped for any of them."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -47,10 +49,28 @@ def test_bad_file_changes_nothing_and_every_mistake_is_told(spurn, backend):
         said = spurn.reload()
         wait_until(lambda: "dnsbl-threshold" in spurn.stderr() or "many" in spurn.stderr(), 5, "the second mistake")
         said = spurn.stderr()
-        assert "spurn.conf:" in said and "error:" in said and "did you mean" in said and "^" in said
+        assert "spurn.conf:" in said and "error:" in said and "did you mean" in said
+        assert re.search(r"error:  +dnsbl-threshold many;\n.*error:  +\^~+\n", said), f"the mark is not below its word:\n{said}"
         c.deliver(SENDER, [ALICE], message())
     assert rcpt_code(spurn) == 250
     assert len(backend.wait_for(1)) == 1
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_service_manager_hears_when_it_listens_and_when_it_stops(backend, dns, abstract):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        path = f"\0spurn-test-{os.getpid()}" if abstract else f"{directory}/notify"
+        manager.bind(path)
+        if not abstract:
+            os.chmod(path, 0o777)
+        manager.settimeout(10)
+        with Spurn(backend.url, dns=dns, environment={"NOTIFY_SOCKET": path.replace("\0", "@")}) as spurn:
+            assert manager.recv(64) == b"READY=1"
+            assert listens(("127.0.0.1", spurn.port))
+            spurn.child.signal(signal.SIGUSR2)
+            assert manager.recv(64) == b"READY=1", "the next binary has taken over"
+        assert manager.recv(64) == b"STOPPING=1"
 
 
 def test_many_reloads_under_load_lose_nothing(backend, dns):

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #define NOON (INT64_C(1795402199) * NS_PER_SECOND)
 
@@ -40,6 +41,32 @@ static void line_form(void **state)
 	assert_string_equal(text, "2026-11-23T02:49:59.000Z spurnd[2]: info: hello 5\n");
 	CAPTURE(log_alert("fire"));
 	assert_string_equal(text, "2026-11-23T02:49:59.000Z spurnd[2]: alert: fire\n");
+}
+
+/* As systemd starts a service: the environment names the stream that standard error is. */
+static void open_beside(ino_t more)
+{
+	char stream[64];
+	struct stat st;
+
+	assert_int_equal(fstat(2, &st), 0);
+	snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)(st.st_ino + more));
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_open("spurnd[2]", false, LOG_INFO);
+	log_warning("slow");
+}
+
+static void journal_of_systemd_keeps_time_and_level(void **state)
+{
+	CAPTURE(open_beside(0));
+	assert_string_equal(text, "<4>spurnd[2]: warning: slow\n");
+	CAPTURE(open_beside(1));	/* standard error was led elsewhere since */
+	assert_string_equal(text, "2026-11-23T02:49:59.000Z spurnd[2]: warning: slow\n");
+	setenv("JOURNAL_STREAM", "nonsense", 1);
+	CAPTURE((log_open("spurnd[2]", false, LOG_INFO), log_warning("slow")));
+	assert_string_equal(text, "2026-11-23T02:49:59.000Z spurnd[2]: warning: slow\n");
+	unsetenv("JOURNAL_STREAM");
+	log_open("spurnd[2]", false, LOG_INFO);
 }
 
 static void levels_filter(void **state)
@@ -200,6 +227,6 @@ static void lines_do_not_mix(void **state)
 
 #define TS(function) cmocka_unit_test_setup(function, setup)
 
-UNIT_MAIN(TS(line_form), TS(levels_filter), TS(control_characters_are_harmless),
+UNIT_MAIN(TS(line_form), TS(journal_of_systemd_keeps_time_and_level), TS(levels_filter), TS(control_characters_are_harmless),
 	TS(long_lines_are_cut), TS(errno_survives), TS(limited_once_a_minute), TS(limited_keys),
 	TS(limited_by_thousands_of_keys), TS(glitches), TS(bugs_abort), TS(lines_do_not_mix))
