@@ -8,6 +8,7 @@ import tempfile
 import pytest
 
 from peers import DnsServer, FakeBackend, Peer, REPOSITORY, Spurn, make_certificate
+from sending import make_key, own
 
 CLIENT_DOMAINS = ("client.example.net", "example.net", "example.com", "partner.example.com")
 
@@ -71,3 +72,13 @@ def corpus():
     if not os.path.isdir(path):
         pytest.skip("no shared corpus beside the repository")
     return path
+
+
+@pytest.fixture
+def keys(public_dir):
+    """A directory with a key that what leaves is marked with."""
+    directory = public_dir / "keys"
+    directory.mkdir(mode=0o700)
+    make_key(str(directory))
+    own(str(directory))
+    return str(directory)

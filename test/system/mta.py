@@ -1,4 +1,4 @@
-"""Real mail servers as peers: Postfix, Exim, OpenSMTPD, Dovecot LMTP.
+"""Real mail servers as peers: Postfix, Exim, OpenSMTPD, Sendmail, Dovecot LMTP.
 
 Backends take mail for DOMAIN: the users named exist, everybody else does not, and what arrives
 lies in a Maildir per user. Clients are whole MTAs with a queue which send everything to one
@@ -11,7 +11,6 @@ of their own; they run there after chroot(8). Whoever is missing raises Missing 
 import grp
 import os
 import pwd
-import shutil
 import smtplib
 import subprocess
 import tempfile
@@ -554,6 +553,108 @@ class OpenSmtpdBackend(Mta):
         return {"log": self.log()}
 
 
+class OpenSmtpdClient(ClientMta, Mta):
+    """OpenSMTPD as another site's server: everything goes to 127.0.0.1:relay, bounces to a Maildir."""
+
+    name = "opensmtpd-client"
+    package = "opensmtpd"
+
+    def __init__(self, relay):
+        super().__init__()
+        self.relay = relay
+
+    make_directory = OpenSmtpdBackend.make_directory
+
+    def mailbox(self, user):
+        return self.path("var", "vmail", user)
+
+    def start(self):
+        self.mkdir("var/run")
+        self.mkdir("var/spool/smtpd", 0, 0o711)
+        self.mkdir("var/vmail", VMAIL)
+        conf = (f'table users {{ "@" = "vmail" }}\nlisten on 127.0.0.1 port {self.port} hostname "mx.remote.example"\n'
+                'action "local" maildir "/var/vmail/bounces" virtual <users>\n'
+                f'action "out" relay host smtp://127.0.0.1:{self.relay}\n'
+                f'match from any for domain "{CLIENT_DOMAIN}" action "local"\nmatch from any for any action "out"\n')
+        os.unlink(self.path("etc", "smtpd.conf"))
+        self.write("etc/smtpd.conf", conf, mode=0o600)
+        self.child = Child(self.command("/usr/sbin/smtpd", "-d", "-f", "/etc/smtpd.conf"), self.path("output"),
+                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        self.await_listening(("127.0.0.1", self.port))
+
+    def bounces(self):
+        return self.messages("bounces")
+
+    def queue(self):
+        return []
+
+    def flush(self):
+        pass
+
+    def log(self):
+        return self.child.text() if self.child else ""
+
+    def logs(self):
+        return {"log": self.log()}
+
+
+# ---- Sendmail ----------------------------------------------------------------------------
+
+SENDMAIL_MC = """\
+include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
+OSTYPE(`linux')dnl
+undefine(`ALIAS_FILE')dnl
+undefine(`HELP_FILE')dnl
+undefine(`STATUS_FILE')dnl
+define(`QUEUE_DIR', `{home}/queue')dnl
+define(`confPID_FILE', `{home}/sendmail.pid')dnl
+define(`confDOMAIN_NAME', `sendmail.remote.example')dnl
+define(`confSERVICE_SWITCH_FILE', `{home}/switch')dnl
+define(`confDEF_USER_ID', `{vmail}:{vmail}')dnl
+define(`confDONT_BLAME_SENDMAIL', `GroupReadableKeyFile,AssumeSafeChown')dnl
+define(`confMAX_RUNNERS_PER_QUEUE', `2')dnl
+define(`confTO_IDENT', `0s')dnl
+define(`confMIN_QUEUE_AGE', `0')dnl
+define(`confTO_QUEUEWARN', `')dnl
+define(`confREFUSE_LA', `1000')dnl
+define(`confQUEUE_LA', `1000')dnl
+define(`confDELAY_LA', `1000')dnl
+define(`RELAY_MAILER_ARGS', `TCP $h {relay}')dnl
+define(`SMART_HOST', `relay:[127.0.0.1]')dnl
+FEATURE(`promiscuous_relay')dnl
+FEATURE(`accept_unresolvable_domains')dnl
+FEATURE(`nocanonify')dnl
+FEATURE(`no_default_msa')dnl
+DAEMON_OPTIONS(`Name=MTA, Addr=127.0.0.1, Port={port}')dnl
+MAILER(`smtp')dnl
+"""
+
+
+class SendmailClient(Mta):
+    """Sendmail as another site's server: everything, its bounces too, goes to 127.0.0.1:relay."""
+
+    name = package = "sendmail"
+
+    def __init__(self, relay):
+        super().__init__()
+        self.relay = relay
+
+    def start(self):
+        self.mkdir("queue", 0, 0o700)
+        self.write("switch", "hosts files\naliases files\npasswd files\n")
+        self.write("sendmail.mc", SENDMAIL_MC.format(home=self.inside(), port=self.port, relay=self.relay, vmail=VMAIL))
+        made = run(self.command("/usr/bin/m4", "-D_CF_DIR_=/usr/share/sendmail/cf/", self.inside("sendmail.mc")),
+                   env={"PATH": PATH})
+        assert made.returncode == 0, made.stderr.decode(errors="replace")
+        self.write("sendmail.cf", made.stdout.decode())
+        self.child = Child(self.command("/usr/libexec/sendmail/sendmail", "-bD", "-q1s", "-X", self.inside("traffic"),
+                                        "-C", self.inside("sendmail.cf")), self.path("output"), env={"PATH": PATH})
+        self.await_listening(("127.0.0.1", self.port))
+
+    def logs(self):
+        return {**super().logs(), "traffic": read_text(self.path("traffic"))}
+
+
 # ---- Dovecot -----------------------------------------------------------------------------
 
 DOVECOT_CONF = """\
@@ -568,13 +669,15 @@ default_internal_group = dovecot
 default_login_user = dovenull
 first_valid_uid = 1
 mail_location = maildir:{home}/mail/%n
-mail_plugins = quota
+mail_plugins = quota {plugins}
 hostname = dovecot.example.org
 postmaster_address = postmaster@{domain}
 lmtp_rcpt_check_quota = {at_rcpt}
 quota_full_tempfail = {tempfail}
+submission_host = 127.0.0.1:{submission}
 plugin {{
   quota = maildir:User
+  sieve = file:{home}/sieve/%n.sieve
 }}
 passdb {{
   driver = static
@@ -607,13 +710,16 @@ class DovecotLmtp(Mta):
 
     Users in `full` have no room left: Dovecot says so after the dot, or at RCPT with
     quota_at_rcpt; with 552 5.2.2, or with 452 4.2.2 where quota_tempfail is set.
+    sieve: {user: script}; what the scripts send goes to 127.0.0.1:submission.
     """
 
     name = package = "dovecot"
 
-    def __init__(self, users=USERS, full=(), domain=DOMAIN, quota_at_rcpt=False, quota_tempfail=False):
+    def __init__(self, users=USERS, full=(), domain=DOMAIN, quota_at_rcpt=False, quota_tempfail=False, sieve=None,
+                 submission=25):
         super().__init__()
         self.users, self.full, self.domain = users, full, domain
+        self.sieve, self.submission = sieve or {}, submission
         self.at_rcpt, self.tempfail = quota_at_rcpt, quota_tempfail
 
     @property
@@ -651,7 +757,12 @@ class DovecotLmtp(Mta):
         self.write("users", "".join(self.user_line(user) for user in everybody))
         if self.at_rcpt:
             self.fill_mailboxes()
+        for user, script in self.sieve.items():
+            self.write(f"sieve/{user}.sieve", script, owner=VMAIL)
+        if self.sieve:
+            self.mkdir("sieve", VMAIL)
         conf = DOVECOT_CONF.format(home=self.inside(), port=self.port, domain=self.domain,
+                                   plugins="sieve" if self.sieve else "", submission=self.submission,
                                    at_rcpt="yes" if self.at_rcpt else "no",
                                    tempfail="yes" if self.tempfail else "no")
         self.write("dovecot.conf", conf)
@@ -670,16 +781,3 @@ def make_certificate(directory, name="mx.example.org"):
     os.chmod(key, 0o644)  # read by servers that have dropped root
     os.chmod(directory, 0o755)
     return certificate, key
-
-
-def missing_peers():
-    """Names of peers whose programs are not on this machine."""
-    missing = []
-    for peer in (PostfixBackend, EximBackend, OpenSmtpdBackend, DovecotLmtp):
-        try:
-            peer()
-        except Missing:
-            missing.append(peer.package)
-    if shutil.which("haproxy") is None:
-        missing.append("haproxy")
-    return missing

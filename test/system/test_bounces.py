@@ -2,193 +2,143 @@
 genuine one is let in, and what was made of it by a forger is refused."""
 
 import glob
+import json
 import os
 import re
 
 import pytest
 
-from mta import ClientMta, Mta, VMAIL
-from peers import (CLIENT_DOMAIN, DnsServer, EximClient, FakeBackend, PostfixClient, Spurn, free_port, wait_until)
-from process import Child, REPOSITORY, run
-from spurn import BUILD, NOBODY
+from bouncers import bouncers, crlf
+from peers import CLIENT_DOMAIN, FakeBackend, PostfixClient, REPOSITORY, wait_until
+from sending import ANN, BOB, DEAD, MOVED, Site, make_key, original, own, tag
 
-BOB = f"bob@{CLIENT_DOMAIN}"
-ANN = f"ann@{CLIENT_DOMAIN}"
-DEAD = "dead@remote.example"
 CORPUS = os.path.join(REPOSITORY, "..", "shared", "corpus", "bounces")
-
-BOUNCES = "bounces { unproven reject; enrolled yes; never-sends noreply@%s; }" % CLIENT_DOMAIN
-
-
-def make_key(directory, *arguments):
-    done = run([os.path.join(BUILD, "spurn"), "keys", "new", "--dir", directory, *arguments])
-    assert done.returncode == 0, done.stderr
-    return done
+STRANGER = "stranger@never.example"
+TRACE = re.compile(rb"Spurn-Sent: [^\r]*(\r\n[ \t][^\r]*)*\r\n")
+# Of the kinds that proofs decide about; others get their mark and no more.
+BOUNCES = {"dsn", "bounce", "delay", "success"}
 
 
-def own(directory):
-    """The files of a key directory belong to whom the daemon becomes."""
-    for name in ["", *os.listdir(directory)]:
-        os.chown(os.path.join(directory, name), NOBODY, NOBODY)
-
-
-class Site(Spurn):
-    """Spurn with an outbound listener and keys; mode: of the check bounce."""
-
-    def __init__(self, backend, next_hop, keys, mode="enforce"):
-        self.out = free_port()
-        top = (f"listener outbound {{ address 127.0.0.1:{self.out}; allow 127.0.0.0/8; greet-wait 0s; "
-               f"next-hop {next_hop}; }}\nkeys {{ dir {keys}; }}\ncheck bounce {{ mode {mode}; }}\n"
-               "check sender-domain { mode off; }\ncheck spf { mode off; }\ncheck rdns { mode off; }\n")
-        self.resolver = DnsServer()
-        super().__init__(domains={CLIENT_DOMAIN: f"backend {backend}; recipients callforward; {BOUNCES}"}, top=top,
-                         dns=self.resolver)
-
-    def start(self):
-        self.resolver.__enter__()
-        super().start()
-
-    def stop(self):
-        super().stop()
-        self.resolver.__exit__(None, None, None)
-
-    def send_out(self, sender, recipient, text):
-        from clients import Smtp
-        c = Smtp(self.out)
-        c.greet()
-        c.transaction(sender, [recipient])
-        c.data(text, 250)
-        c.quit()
-
-    def comes_in(self, recipient, text, code, sender=""):
-        """A message with a null sender; returns the reply to its end."""
-        with self.session() as c:
-            c.command(f"MAIL FROM:<{sender}>", 250)
-            c.command(f"RCPT TO:<{recipient}>", 250)
-            reply = c.data(text, code)
-            c.quit()
-        return reply
-
-    def finding(self):
-        """Of the last transaction, by the check bounce."""
-        self.wait_records(1)
-        return [f for f in self.transactions()[-1]["findings"] if f["check"] == "bounce"][-1]
-
-
-@pytest.fixture
-def keys(tmp_path):
-    directory = tmp_path / "keys"
-    directory.mkdir(mode=0o700)
-    for parent in list(tmp_path.parents)[:2]:
-        os.chmod(parent, 0o755)
-    os.chmod(tmp_path, 0o755)
-    make_key(str(directory))
-    own(str(directory))
-    return str(directory)
-
-
-def original(number):
-    return (f"From: Bob <{BOB}>\r\nTo: {DEAD}\r\nSubject: test {number}\r\nMessage-ID: <{number}@{CLIENT_DOMAIN}>\r\n"
-            "Date: Mon, 23 Nov 2026 00:00:00 +0000\r\n\r\nhello\r\n").encode()
-
-
-class OpenSmtpdClient(ClientMta, Mta):
-    """OpenSMTPD as another site's server: everything goes to 127.0.0.1:relay, bounces to a Maildir."""
-
-    name = "opensmtpd-client"
-    package = "opensmtpd"
-
-    def __init__(self, relay):
-        super().__init__()
-        self.relay = relay
-
-    make_directory = __import__("mta").OpenSmtpdBackend.make_directory
-
-    def mailbox(self, user):
-        return self.path("var", "vmail", user)
-
-    def start(self):
-        self.mkdir("var/run")
-        self.mkdir("var/spool/smtpd", 0, 0o711)
-        self.mkdir("var/vmail", VMAIL)
-        conf = (f'table users {{ "@" = "vmail" }}\nlisten on 127.0.0.1 port {self.port} hostname "mx.remote.example"\n'
-                'action "local" maildir "/var/vmail/bounces" virtual <users>\n'
-                f'action "out" relay host smtp://127.0.0.1:{self.relay}\n'
-                f'match from any for domain "{CLIENT_DOMAIN}" action "local"\nmatch from any for any action "out"\n')
-        os.unlink(self.path("etc", "smtpd.conf"))
-        self.write("etc/smtpd.conf", conf, mode=0o600)
-        self.child = Child(self.command("/usr/sbin/smtpd", "-d", "-f", "/etc/smtpd.conf"), self.path("output"),
-                           env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
-        self.await_listening(("127.0.0.1", self.port))
-
-    def bounces(self):
-        return self.messages("bounces")
-
-    def queue(self):
-        return []
-
-    def flush(self):
-        pass
-
-    def log(self):
-        return self.child.text() if self.child else ""
-
-    def logs(self):
-        return {"log": self.log()}
-
-
-def crlf(text):
-    return re.sub(rb"\r?\n", b"\r\n", text)
+def tagged_in(text):
+    """The address that a bounce is for."""
+    return re.search(rb"prvs=[0-9a-f]{10}=[^\s<>@]+@" + CLIENT_DOMAIN.encode(), text).group().decode()
 
 
 def bounce_of(client):
     """The bounce as it would travel, and the address it is for."""
     text = crlf(client.wait_bounce())
-    [to] = re.findall(rb"prvs=[0-9a-f]{10}=[^\s<>]+@" + CLIENT_DOMAIN.encode(), text)[:1]
-    return text, to.decode()
+    return text, tagged_in(text)
 
 
-@pytest.mark.parametrize("server", [PostfixClient, EximClient, OpenSmtpdClient])
-def test_real_bounces_come_in_and_forged_ones_do_not(server, keys):
-    with FakeBackend() as refuser, FakeBackend() as backend, server(refuser.port) as remote:
-        refuser.recipients[DEAD] = "550 5.1.1 no such user"
-        with Site(backend.url, remote.url, keys) as spurn:
-            spurn.send_out(BOB, DEAD, original(1))
-            text, to = bounce_of(remote)
+def without_original(text):
+    """The same notice with nothing returned in it, about somebody whom nobody here ever wrote to."""
+    part = re.search(rb"\r\n(--[^\r\n]+)\r\n(?:[^\r\n]+\r\n)*Content-Type: (message/rfc822|text/rfc822-headers)",
+                     text, re.IGNORECASE)
+    if part:
+        text = text[:part.start()] + b"\r\n" + part.group(1) + b"--\r\n"
+    text = text.split(b"\r\n--- Below this line")[0] + b"\r\n"
+    text = re.sub(rb"^(In-Reply-To|References|X-Original-Message-ID|Original-Message-ID): .*\r\n", b"", text,
+                  flags=re.MULTILINE | re.IGNORECASE)
+    return text.replace(DEAD.encode(), STRANGER.encode()).replace(b"1@" + CLIENT_DOMAIN.encode(), b"x@y")
 
-            # As the tool sees it, with the keys alone.
-            spurn.write("returned.eml", text.replace(b"\r\n", b"\n").decode("latin-1"))
-            done = spurn.tool("bounce", "--json", spurn.path("returned.eml"))
-            assert b'"proof":{"result":"proven","method":"tag"' in done.stdout, (done.stdout, done.stderr)
-            assert b"This bounce is genuine" in spurn.tool("bounce", spurn.path("returned.eml")).stdout
 
-            spurn.comes_in(to, text, 250)
-            assert (spurn.finding()["result"], "by tag" in spurn.finding()["evidence"]) == ("proven", True)
-            assert b"Spurn-Notice: " in backend.messages[-1].octets and b"; proof=proven" in backend.messages[-1].octets
-            assert backend.messages[-1].recipients == [BOB]
-            # Without its tag the returned message proves it, and so does the ledger.
-            spurn.comes_in(BOB, text, 250)
-            assert spurn.finding()["result"] == "proven"
-            spurn.comes_in(BOB, re.sub(rb"Spurn-Sent: [^\r]*(\r\n[ \t][^\r]*)*\r\n", b"", text), 250)
-            assert spurn.finding()["result"] == "proven"
+class Judged:
+    """What comes in is judged as expected: proof, and for a bounce the reply."""
 
-            # An alias or a forwarder stood between: another recipient failed.
-            alias = text.replace(DEAD.encode(), b"moved@elsewhere.example")
-            spurn.comes_in(to, alias, 250)
-            assert spurn.finding()["result"] == "plausible"
+    def __init__(self, spurn, backend, bouncer):
+        self.spurn, self.backend, self.bounce = spurn, backend, bool(BOUNCES & set(bouncer.kinds))
 
-            forged_tag = to[:9] + ("000000" if to[9:15] != "000000" else "000001") + to[15:]
-            spurn.comes_in(forged_tag, text, 550)
-            assert spurn.finding()["result"] == "refuted"
-            altered = text.replace(f"<1@{CLIENT_DOMAIN}>".encode(), f"<9@{CLIENT_DOMAIN}>".encode())
-            spurn.comes_in(to, altered, 550)
-            assert spurn.finding()["result"] == "refuted"
-            spurn.comes_in(ANN, text, 550)
-            assert spurn.finding()["result"] == "unproven"
-            strange = re.sub(rb"Spurn-Sent: [^\r]*(\r\n[ \t][^\r]*)*\r\n", b"", altered)
-            spurn.comes_in(BOB, strange, 550)
-            assert spurn.finding()["result"] == "unproven"
-            assert "not sent from here" in spurn.finding()["reason"]
+    def __call__(self, to, text, *results):
+        before = len(self.backend.messages)
+        refused = self.bounce and not {"proven", "plausible"} & set(results)
+        self.spurn.comes_in(to, text, 550 if refused else 250)
+        finding = self.spurn.finding()
+        assert finding["result"] in results, finding
+        assert len(self.backend.messages) == before + (not refused)
+        if not refused:
+            last = self.backend.messages[-1]
+            assert f"; proof={finding['result']}\r\n".encode() in last.octets
+            assert last.recipients == [re.sub("^prvs=[^=]*=", "", to, flags=re.IGNORECASE)]
+        return finding
+
+
+@pytest.mark.parametrize("bouncer", bouncers(), ids=lambda bouncer: bouncer.name)
+def test_genuine_bounces_come_in_and_forged_ones_do_not(bouncer, keys):
+    retire(keys, "9")
+    with FakeBackend() as backend, bouncer, Site(backend.url, bouncer.url, keys) as spurn:
+        spurn.send_out(BOB, DEAD, original(1))
+        text = bouncer.returned()
+        to = tagged_in(text)
+        comes_in = Judged(spurn, backend, bouncer)
+        check_tool(spurn, bouncer, text)
+        check_genuine(comes_in, bouncer, text, to)
+        check_forged(comes_in, bouncer, text, to, keys)
+        check_counts(spurn, bouncer, text, to)
+
+
+def retire(keys, key):
+    """A key that is over, and whose tags are still about."""
+    with open(os.path.join(keys, f"{key}.key"), "w", encoding="ascii") as f:
+        f.write(f"version 1\nid {key}\nfrom 2020-01-01T00:00:00Z\nretired 2020-06-01T00:00:00Z\n"
+                "until 2020-07-01T00:00:00Z\nsecret AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
+    os.chmod(f.name, 0o600)
+    own(keys)
+
+
+def check_tool(spurn, bouncer, text):
+    """As a user sees it, with the keys alone: the ledger is the daemon's."""
+    path = spurn.write("returned.eml", text.replace(b"\r\n", b"\n").decode("latin-1"))
+    [said] = map(json.loads, spurn.tool("bounce", "--json", path).stdout.decode().splitlines())
+    assert said["kind"] in bouncer.kinds, said
+    assert said["proof"]["result"] in ("proven", "plausible") and said["proof"]["method"] == "tag", said
+    if bouncer.returns:
+        assert said["original"]["message_id"] == f"<1@{CLIENT_DOMAIN}>"
+    if BOUNCES & set(bouncer.kinds):
+        assert [r["address"] for r in said["recipients"]] == [MOVED if bouncer.foreign else DEAD], said
+        assert b"genuine" in spurn.tool("bounce", path).stdout
+
+
+def check_genuine(comes_in, bouncer, text, to):
+    honest = ("plausible",) if bouncer.foreign else ("proven",)
+    assert "by tag" in comes_in(to, text, *honest)["evidence"]
+    # A server that changes case on the way; then without its tag: by the mark that is returned, or by the ledger.
+    comes_in(to.upper().replace("CLIENT.EXAMPLE.NET", CLIENT_DOMAIN), text, *honest)
+    found = comes_in(BOB, text, *honest) if bouncer.returns else None
+    assert found is None or "by trace" in found["evidence"]
+    found = comes_in(BOB, TRACE.sub(b"", text), *honest, "plausible")
+    assert "by ledger" in found["evidence"]
+    # Somebody else failed: an alias or a forwarder stood between.
+    if BOUNCES & set(bouncer.kinds):
+        comes_in(to, text.replace(DEAD.encode(), MOVED.encode()), "plausible")
+
+
+def check_forged(comes_in, bouncer, text, to, keys):
+    head, hash_ = to[5:9], to[9:15]
+    comes_in(f"prvs={head}{int(hash_, 16) ^ 1:06x}={BOB}", text, "refuted")
+    found = comes_in(f"prvs={tag(keys, 1, BOB, days=-60)}={BOB}", text, "refuted")
+    assert "far too old" in found["reason"]
+    found = comes_in(f"prvs={tag(keys, 9, BOB)}={BOB}", text, "refuted")
+    assert "is over" in found["reason"]
+    comes_in(ANN, text, "unproven")
+    comes_in(f"prvs={to[5:15]}={ANN}", text, "refuted")
+    another = text.replace(f"<1@{CLIENT_DOMAIN}>".encode(), b"<spam@elsewhere.example>")
+    if bouncer.returns:
+        comes_in(to, another, "refuted")
+    if bouncer.returns or another != text:
+        comes_in(BOB, TRACE.sub(b"", another), "unproven")
+    comes_in(BOB, without_original(text), "unproven")
+
+
+def check_counts(spurn, bouncer, text, to):
+    """Whoever holds a genuine bounce holds its proof: it may be shown a few times."""
+    if not bouncer.returns or not BOUNCES & set(bouncer.kinds):
+        return
+    foreign = text.replace(DEAD.encode(), MOVED.encode())
+    codes = [reply.code for reply in spurn.come_in([(to, foreign)] * 20)]
+    assert codes[0] == 250 and codes[19] == 550, codes
+    codes = [reply.code for reply in spurn.come_in([(to, text)] * 100)]
+    assert codes[99] == 550, codes
+    assert spurn.finding()["result"] == "refuted"
 
 
 def test_foreign_recipients_and_replays_are_counted(keys):
