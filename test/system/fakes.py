@@ -445,7 +445,7 @@ PUBLIC = "11.22.33.44"  # an address that no registry calls special: documentati
 
 
 class DnsServer(Peer):
-    """A DNS server on UDP and TCP at 127.0.0.1:port which says what the test wants.
+    """A DNS server on UDP and TCP at address:port which says what the test wants.
 
     Names that were not declared do not exist (NXDOMAIN). Trouble can be made per name and type or for a
     whole subtree. Every question is counted.
@@ -453,10 +453,12 @@ class DnsServer(Peer):
 
     name = "dns"
 
-    def __init__(self, ttl=5):
+    def __init__(self, ttl=5, address="127.0.0.1", port=None, zone="."):
         super().__init__()
-        self.port = free_port()
+        self.address = address
+        self.port = port or free_port()
         self.ttl = ttl
+        self.zone = zone  # whose SOA negative answers bear
         self.records = collections.defaultdict(list)  # (name, type) -> [rdata]
         self.troubles = {}  # (name, type or None, subtree) -> trouble
         self.questions = []
@@ -547,10 +549,10 @@ class DnsServer(Peer):
 
     def start(self):
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        datagrams.bind(("127.0.0.1", self.port))
+        datagrams.bind((self.address, self.port))
         streams = socket.socket()
         streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        streams.bind(("127.0.0.1", self.port))
+        streams.bind((self.address, self.port))
         streams.listen(64)
         self.sockets = [datagrams, streams]
         threading.Thread(target=self._serve_datagrams, args=(datagrams,), daemon=True).start()
@@ -656,7 +658,7 @@ class DnsServer(Peer):
         if held is None:
             reply.header.rcode = dnslib.RCODE.NXDOMAIN
         soa = dnslib.SOA("ns.test", "hostmaster.test", (1, 3600, 600, 86400, self.ttl))
-        reply.add_auth(dnslib.RR(".", dnslib.QTYPE.SOA, rdata=soa, ttl=self.ttl))
+        reply.add_auth(dnslib.RR(self.zone, dnslib.QTYPE.SOA, rdata=soa, ttl=self.ttl))
 
     def held(self, name):
         """{type: [rdata]} of a name (or the wildcard over it), {} if only names below exist, None if nothing."""

@@ -10,7 +10,7 @@ spurn.py    Spurn itself
 # pylint: disable=unused-import
 from clients import (Closed, HaproxyProxy, Reply, Smtp, SmtpSink, dot_stuffed, keywords, message, program,
                      proxy_v1, proxy_v2, smtp_source, swaks)
-from fakes import (Bytewise, CLOSE, DROP, DnsServer, FakeBackend, Later, REFUSED, RESET, SERVFAIL, STALL)
+from fakes import (Bytewise, CLOSE, DROP, DnsServer, FakeBackend, Later, PUBLIC, REFUSED, RESET, SERVFAIL, STALL)
 from mta import (CLIENT_DOMAIN, DOMAIN, DovecotLmtp, EximBackend, EximClient, OpenSmtpdBackend, OpenSmtpdClient,
                  PostfixBackend, PostfixClient, SendmailClient, USERS, make_certificate)
 from process import (Child, Missing, Peer, REPOSITORY, SLOW, free_port, listens, never_within, wait_until)

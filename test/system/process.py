@@ -90,7 +90,7 @@ def listens(address):
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(address) == 0
     wanted = f"{int.from_bytes(socket.inet_aton(address[0]), sys.byteorder):08X}:{address[1]:04X}"
-    with open("/proc/net/tcp", encoding="ascii") as table:
+    with open("/proc/thread-self/net/tcp", encoding="ascii") as table:
         return any(fields[1] == wanted and fields[3] == "0A" for fields in map(str.split, table))
 
 

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 
 import pytest
@@ -57,10 +56,9 @@ def test_bad_file_changes_nothing_and_every_mistake_is_told(spurn, backend):
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_service_manager_hears_when_it_listens_and_when_it_stops(backend, dns, abstract):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, tempfile.TemporaryDirectory() as directory:
-        os.chmod(directory, 0o755)
-        path = f"\0spurn-test-{os.getpid()}" if abstract else f"{directory}/notify"
+def test_service_manager_hears_when_it_listens_and_when_it_stops(backend, dns, public_dir, abstract):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = f"\0spurn-test-{os.getpid()}" if abstract else str(public_dir / "notify")
         manager.bind(path)
         if not abstract:
             os.chmod(path, 0o777)
