@@ -11,10 +11,13 @@
  */
 #include "check/bounce.h"
 
+#include "base/table.h"
+
 #define DAY 86400u
 #define RETURNED_FIELDS 1000u
 #define TRACES_MAX 4u
 #define REFERENCES_MAX 20u
+#define NAMED_MAX 2000u	/* addresses in the recipient fields of the returned header section */
 #define WIDER 10u	/* limits for a tag, which stands for a day's mail of a sender */
 #define PER_RECIPIENT 3u
 
@@ -41,6 +44,8 @@ struct examination {
 	struct slice entry_id;
 	bool in_ledger;
 	bool recipients_named, recipient_known, recipient_told;	/* told: the ledger or the header section could say */
+	uint64_t *named;		/* hashes of the addresses that the header section names; NULL: not read yet */
+	uint32_t named_count;
 };
 
 static uint32_t life_seconds(const struct bounce_question *q)
@@ -77,33 +82,48 @@ static void check_traces(struct examination *x)
 	}
 }
 
-/* Whether the bytes of an address stand in a text as a whole word. */
-static bool names_address(struct slice text, struct slice address)
-{
-	while (address.n > 0) {
-		ptrdiff_t at = slice_search_nocase(text, address);
-		size_t end;
+/* ---- whom the returned header section names ---- */
 
-		if (at < 0)
-			return false;
-		end = (size_t)at + address.n;
-		if ((at == 0 || memchr(" \t<:,;\"(", text.p[at - 1], 8)) &&
-		    (end == text.n || memchr(" \t>,;\")", text.p[end], 7)))
-			return true;
-		text = slice_from(text, (size_t)at + 1);
-	}
-	return false;
+static bool ends_word(char c)
+{
+	return memchr(" \t<>:,;\"()", c, 10) != NULL;
 }
 
-static bool header_names(struct examination *x, struct slice field, struct slice address, bool *any)
+/* The words of a recipient field that may be addresses, as hashes. */
+static void name_all(struct examination *x, struct slice text)
 {
+	while (text.n > 0 && x->named_count < NAMED_MAX) {
+		size_t n = 0;
+
+		while (n < text.n && !ends_word(text.p[n]))
+			n++;
+		if (slice_find(slice_head(text, n), '@') > 0)
+			x->named[x->named_count++] = hash_nocase(slice_head(text, n));
+		text = slice_from(text, n + 1);
+	}
+}
+
+/* Once: both the fields and the failed recipients are as many and as long as the writer of the notice likes. */
+static void read_names(struct examination *x)
+{
+	static const char *const fields[] = { "To", "Cc", "Bcc", "Resent-To", "Resent-Cc" };
 	const struct field *f;
 
-	for (uint32_t i = 0; i < TRACES_MAX && (f = header_field(&x->header, field, i)); i++) {
-		*any = true;
-		if (names_address(field_unfolded(x->a, f), address))
+	x->named = arena_array(x->a, uint64_t, NAMED_MAX);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		for (uint32_t n = 0; n < TRACES_MAX && (f = header_field(&x->header, slice_of(fields[i]), n)); n++) {
+			x->recipient_told = true;
+			name_all(x, field_unfolded(x->a, f));
+		}
+}
+
+static bool is_named(const struct examination *x, struct slice address)
+{
+	uint64_t hash = hash_nocase(address);
+
+	for (uint32_t i = 0; i < x->named_count; i++)
+		if (x->named[i] == hash)
 			return true;
-	}
 	return false;
 }
 
@@ -156,16 +176,6 @@ static void ask_ledger(struct examination *x)
 
 /* ---- the failed recipients ---- */
 
-static bool recipient_in_header(struct examination *x, struct slice address)
-{
-	static const char *const fields[] = { "To", "Cc", "Bcc", "Resent-To", "Resent-Cc" };
-
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		if (header_names(x, slice_of(fields[i]), address, &x->recipient_told))
-			return true;
-	return false;
-}
-
 static struct slice domain_of(struct slice canonical)
 {
 	ptrdiff_t at = slice_rfind(canonical, '@');
@@ -200,7 +210,9 @@ static bool is_known(struct examination *x, struct slice address)
 		x->out->store_trouble |= status == STORE_TROUBLE;
 		return status == STORE_OK;
 	}
-	if (recipient_in_header(x, address) || recipient_in_header(x, canonical))
+	if (!x->named)
+		read_names(x);
+	if (is_named(x, address) || is_named(x, canonical))
 		return true;
 	return x->message_id.n == 0 && wrote_to_domain_of(x, canonical);
 }

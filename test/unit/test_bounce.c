@@ -6,6 +6,7 @@
 #include "check/bounce.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #define DAY 86400
 #define NOW ((time_t)1795420030)
@@ -286,9 +287,44 @@ static void a_forwarded_message_bounces(void **state)
 	judge(RESULT_REFUTED, BOUNCE_BY_SRS);
 }
 
+/* A hundred recipients whose addresses almost stand in To, again and again, and To in many folds: what the writer of a notice
+ * chooses must not cost its length times its length. */
+static void a_hostile_notice_costs_little(void **state)
+{
+	static struct notice_recipient recipients[NOTICE_RECIPIENTS_MAX];
+	struct str h = STR_IN(&arena);
+	clock_t began;
+	size_t before;
+
+	(void)state;
+	str_puts(&h, "Message-ID: <x@example.com>\r\nTo: ");
+	for (int i = 0; h.n < NOTICE_ORIGINAL_MAX - 400; i++)
+		str_puts(&h, i % 100 == 99 ? "aaaa\r\n\t" : "aaaa");
+	str_puts(&h, "\r\n");
+	for (unsigned i = 0; i < NOTICE_RECIPIENTS_MAX; i++) {
+		struct str local = STR_IN(&arena);
+
+		while (local.n < 60)
+			str_addc(&local, 'a');
+		recipients[i].address = recipients[i].original = slice_of(arena_printf(&arena, "%.*s%u@example.net",
+			SLICE_ARG(str_slice(&local)), i));
+		recipients[i].next = i + 1 < NOTICE_RECIPIENTS_MAX ? &recipients[i + 1] : NULL;
+	}
+	notice.recipients = recipients;
+	notice.recipient_count = NOTICE_RECIPIENTS_MAX;
+	notice.original = (struct notice_original){ .form = NOTICE_FORM_HEADERS, .header = str_slice(&h),
+		.message_id = SLICE("<x@example.com>") };
+	before = arena_bytes(&arena);
+	began = clock();
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	assert_true(arena_bytes(&arena) - before < 1u << 20);
+	assert_true(clock() - began < CLOCKS_PER_SEC / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_hostile_notice_costs_little, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(proven_each_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(another_node_needs_the_keys_alone, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_claims_our_key_and_fails_it, set_up, tear_down),
