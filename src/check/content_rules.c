@@ -191,14 +191,17 @@ static bool is_text(const struct mime_part *part)
 static enum mime_want on_begin(void *arg, struct mime_part *part)
 {
 	struct rules *r = arg;
-	struct slice name;
+	struct arena scratch = ARENA_INIT;
+	struct slice name = SLICE_NULL;
 
-	try_patterns(r, RULE_TYPE, "a media type", slice_of(arena_printf(r->arena, "%s/%s", part->type, part->subtype)));
-	if (part->shape != MIME_LEAF)
-		return MIME_SKIP;
-	name = mime_file_name(r->arena, part);
+	try_patterns(r, RULE_TYPE, "a media type", slice_of(arena_printf(&scratch, "%s/%s", part->type, part->subtype)));
+	if (part->shape == MIME_LEAF)
+		name = mime_file_name(&scratch, part);
 	if (name.n > 0)
 		try_patterns(r, RULE_ATTACHMENT, "an attachment", name);
+	arena_drop(&scratch);
+	if (part->shape != MIME_LEAF)
+		return MIME_SKIP;
 	memset(&r->link, 0, offsetof(struct link_reader, host));
 	zip_begin(&r->zip, on_zip_name, r);
 	if (r->digest)

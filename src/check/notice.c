@@ -78,6 +78,7 @@ static enum role role_of(const struct mime_part *p)
  * 8460 section 5.3. */
 static void report_look(struct notice_reader *r, const struct mime_part *p)
 {
+	struct arena scratch = ARENA_INIT;
 	struct slice name;
 	unsigned marks = 0;
 
@@ -85,25 +86,29 @@ static void report_look(struct notice_reader *r, const struct mime_part *p)
 		r->tls_report = true;
 	if (strcmp(p->type, "application") != 0 && strcmp(p->type, "text") != 0)
 		return;
-	name = mime_file_name(r->arena, p);
+	name = mime_file_name(&scratch, p);
 	for (size_t i = 0; i < name.n; i++)
 		marks += name.p[i] == '!';
-	if (marks < 3)
-		return;
-	if (slice_search_nocase(name, SLICE(".json")) >= 0)
+	if (marks >= 3 && slice_search_nocase(name, SLICE(".json")) >= 0)
 		r->tls_report = true;
-	else if (slice_search_nocase(name, SLICE(".xml")) >= 0 || slice_ends_nocase(name, SLICE(".zip")) ||
-	    slice_ends_nocase(name, SLICE(".gz")))
+	else if (marks >= 3 && (slice_search_nocase(name, SLICE(".xml")) >= 0 || slice_ends_nocase(name, SLICE(".zip")) ||
+	    slice_ends_nocase(name, SLICE(".gz"))))
 		r->dmarc_report = true;
+	arena_drop(&scratch);
 }
 
 static void charset_note(struct notice_reader *r, const struct mime_part *p)
 {
 	const struct field *f = mime_field(p, SLICE("Content-Type"), 0);
+	struct arena scratch = ARENA_INIT;
+	struct slice v = SLICE_NULL;
 
-	r->charset = SLICE_NULL;
 	if (f && strcmp(p->type, "text") == 0)
-		mime_parameter(r->arena, f->value, SLICE("charset"), &r->charset);
+		mime_parameter(&scratch, f->value, SLICE("charset"), &v);
+	v = slice_head(v, sizeof(r->charset_text));
+	memcpy(r->charset_text, v.p ? v.p : "", v.n);
+	r->charset = slice_make(r->charset_text, v.n);
+	arena_drop(&scratch);
 }
 
 static void top_begin(struct notice_reader *r, const struct mime_part *p)

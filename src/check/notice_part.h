@@ -150,6 +150,7 @@ struct notice_reader {
 	bool status_alone;		/* the message is a delivery-status and nothing else */
 	struct slice report_type;
 	struct slice charset;		/* of the text part at hand */
+	char charset_text[40];		/* RFC 2978 section 2.3: mime-charset is no longer */
 	bool interesting;		/* its text is worth reading */
 	bool header_broken;		/* it ended in a line that is no field */
 	bool tls_report, dmarc_report;	/* an attachment of the kind */

@@ -364,8 +364,20 @@ static void add_b(struct str *out, struct slice text)
 	out->n += n + mime_decode_end(&d, room + n);
 }
 
+/* Where "?=" stands in s. *clear: before it there is none, as an earlier look has shown; so each octet of a text is looked at
+ * once, however many words are begun and not ended. */
+static ptrdiff_t word_end(struct slice s, const char **clear)
+{
+	size_t skip = *clear > s.p + 1 ? (size_t)(*clear - 1 - s.p) : 0;
+	ptrdiff_t end = slice_search(slice_from(s, skip), SLICE("?="));
+
+	if (end < 0 && s.p + s.n > *clear)
+		*clear = s.p + s.n;
+	return end < 0 ? end : end + (ptrdiff_t)skip;
+}
+
 /* encoded-word = "=?" charset "?" encoding "?" encoded-text "?=" at the start of s. Returns its length, 0: none. */
-static size_t encoded_word(struct arena *a, struct slice s, struct str *out)
+static size_t encoded_word(struct arena *a, struct slice s, struct str *out, const char **clear)
 {
 	struct slice rest = slice_from(s, 2), charset, encoding, text;
 	struct str raw = STR_IN(a);
@@ -376,8 +388,7 @@ static size_t encoded_word(struct arena *a, struct slice s, struct str *out)
 	rest = slice_head(rest, 2000);
 	charset = slice_split(&rest, '?');
 	encoding = slice_split(&rest, '?');
-	end = slice_search(rest, SLICE("?="));
-	if (charset.n == 0 || charset.n > 40 || encoding.n != 1 || end < 0)
+	if (charset.n == 0 || charset.n > 40 || encoding.n != 1 || (end = word_end(rest, clear)) < 0)
 		return 0;
 	text = slice_head(rest, (size_t)end);
 	if (encoding.p[0] == 'Q' || encoding.p[0] == 'q')
@@ -395,11 +406,12 @@ struct slice mime_words(struct arena *a, struct slice text)
 {
 	struct str out = STR_IN(a);
 	size_t after_word = SIZE_MAX;
+	const char *clear = text.p;
 
 	if (slice_search(text, SLICE("=?")) < 0)
 		return text;
 	for (size_t i = 0; i < text.n;) {
-		size_t n = text.p[i] == '=' ? encoded_word(a, slice_from(text, i), &out) : 0;
+		size_t n = text.p[i] == '=' ? encoded_word(a, slice_from(text, i), &out, &clear) : 0;
 		if (n > 0) {
 			i += n;
 			after_word = out.n;

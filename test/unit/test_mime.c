@@ -200,10 +200,19 @@ static void parameters(void **state)
 static void words(void **state)
 {
 	struct arena a = ARENA_INIT;
+	struct str far = STR_IN(&a);
 
 	assert_slice(mime_words(&a, SLICE("=?iso-8859-1?q?a=FC_b?= =?utf-8?B?w7w=?= c")), "a\xc3\xbc b\xc3\xbc c");
 	assert_slice(mime_words(&a, SLICE("x =?a?b?c")), "x =?a?b?c");
 	assert_slice(mime_words(&a, SLICE("=?utf-8?x?c?=")), "=?utf-8?x?c?=");
+	/* What is none, or has its end too far away, before one that is. */
+	assert_slice(mime_words(&a, SLICE("=?a?x?b =?utf-8?q?A?=")), "=?a?x?b A");
+	assert_slice(mime_words(&a, SLICE("=?a?q?b=?c?q?d?=")), "b=?c?q?d");
+	str_puts(&far, "=?a?q?");
+	while (far.n < 2100)
+		str_puts(&far, "x");
+	str_puts(&far, " =?utf-8?q?A?=");
+	assert_slice(slice_from(mime_words(&a, str_slice(&far)), 2099), "x A");
 	assert_slice(mime_words(&a, SLICE("plain")), "plain");
 	arena_drop(&a);
 }

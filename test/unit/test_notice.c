@@ -374,5 +374,30 @@ static void bombs(void **state)
 	}
 }
 
+/* Parts whose header sections are as long as is kept, with what never becomes an encoded word, and with what is no charset. */
+static void bomb_of_parameters(void **state)
+{
+	static const char *const parts[][2] = { { "application/x; name", "=?x" }, { "text/plain; charset", "x" } };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct arena a = ARENA_INIT;
+		struct str unit = STR_IN(&a);
+		size_t memory;
+		double ms;
+
+		str_printf(&unit, "--b\r\nContent-Type: %s=\"", parts[i][0]);
+		while (unit.n < 60000)
+			str_puts(&unit, parts[i][1]);
+		str_puts(&unit, "\"\r\n\r\nx\r\n");
+		ms = bomb_once("From: MAILER-DAEMON@a\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n", str_cstr(&unit), &memory);
+		print_message("%7.1f ms, %5zu KiB: %s\n", ms, memory / 1024, parts[i][0]);
+		assert_true(memory < 4u << 20);
+#ifndef __SANITIZE_ADDRESS__
+		assert_true(ms < 2000);
+#endif
+		arena_drop(&a);
+	}
+}
+
 UNIT_MAIN(T(reports), T(facts_of_a_dsn), T(originals), T(free_form), T(languages), T(answers), T(guesses), T(ordinary),
-	T(watching), T(bombs))
+	T(watching), T(bombs), T(bomb_of_parameters))
