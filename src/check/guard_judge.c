@@ -11,7 +11,6 @@
  */
 #include "check/guard_ledger.h"
 
-#include "base/table.h"
 #include "check/finding.h"
 #include "wire/mailbox.h"
 
@@ -184,20 +183,38 @@ static bool is_rationed(enum notice_kind k)
 		k == NOTICE_COMPLAINT;
 }
 
+/* What a retry repeats: the Message-ID, else Date and body. Under the secret of the store, for the retry may come to another
+ * process. 0: nothing tells a retry from another reply with the same words. */
+static uint64_t identity_of(const struct judging *j)
+{
+	const struct message_facts *m = &j->e->message;
+	struct slice body = slice_make((const char *)m->body_sha256, sizeof(m->body_sha256));
+	struct store_key key;
+	uint64_t identity;
+
+	if (m->id.n == 0 && m->date.n == 0)
+		return 0;
+	key = guard_key(j->store, GUARD_REPLIED, m->id.n > 0 ? m->id : m->date, m->id.n > 0 ? SLICE_NULL : body);
+	memcpy(&identity, key.bytes, sizeof(identity));
+	return identity ? identity : 1;
+}
+
+enum reply_turn { REPLY_FIRST, REPLY_RETRIED, REPLY_SECOND };
+
 /* The same reply again (a retry after a 4xx) is not a second one. */
-static bool is_second_reply(struct judging *j, struct slice user, struct slice address)
+static enum reply_turn turn_of(struct judging *j, struct slice user, struct slice address)
 {
 	struct store_key key = guard_key(j->store, GUARD_REPLIED, user, address);
-	struct guard_note note = { .message = hash_nocase(j->e->message.id) }, before;
+	struct guard_note note = { .message = identity_of(j) }, before;
 	enum store_status status = guard_get(j->store, &key, &before);
 
 	if (status == STORE_OK)
-		return j->e->message.id.n == 0 || before.message != note.message;
+		return note.message && before.message == note.message ? REPLY_RETRIED : REPLY_SECOND;
 	if (status == STORE_TROUBLE)
 		say(j, RESULT_TEMPERROR, "the received ledger cannot be read");
 	else if (guard_put(j->store, &key, &note, j->conf->reply_once) != STORE_OK)
 		say(j, RESULT_TEMPERROR, "the received ledger cannot be written");
-	return false;
+	return REPLY_FIRST;
 }
 
 static bool is_flood(struct judging *j, struct slice user, struct slice address)
@@ -226,13 +243,15 @@ static bool is_flood(struct judging *j, struct slice user, struct slice address)
 static void ration(struct judging *j, struct slice address)
 {
 	struct slice user = j->user_count > 0 ? j->users[0] : j->e->reverse_canonical;
+	enum reply_turn turn;
 
 	if (j->result != RESULT_SOLICITED || !is_rationed(j->n->kind))
 		return;
-	if (is_second_reply(j, user, address)) {
+	turn = turn_of(j, user, address);
+	if (turn == REPLY_SECOND) {
 		j->result = RESULT_REPEATED;
 		j->reason = about(j, address, "has had an automatic reply of this user lately");
-	} else if (is_flood(j, user, address)) {
+	} else if (turn == REPLY_FIRST && is_flood(j, user, address)) {
 		j->result = RESULT_REPEATED;
 		j->reason = about(j, remote_domain(address), "has had too many automatic replies of this user");
 	}

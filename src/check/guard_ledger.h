@@ -18,7 +18,7 @@ enum guard_entry {
 
 /* What an entry holds; which members count depends on its kind. */
 struct guard_note {
-	uint64_t message;	/* GUARD_REPLIED: hash of the Message-ID of the reply that went out */
+	uint64_t message;	/* GUARD_REPLIED: which reply went out, by what a retry repeats of it; 0: nothing tells */
 	uint32_t count;		/* GUARD_FLOOD */
 	uint32_t began;		/* GUARD_FLOOD, GUARD_SINCE: wall clock, seconds */
 	uint8_t automatic;	/* GUARD_MESSAGE */

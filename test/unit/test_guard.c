@@ -125,6 +125,33 @@ static void the_returned_message_says_what_is_answered(void **state)
 		assert_judged(RESULT_SOLICITED, "wrote the message");
 }
 
+/* A temporary refusal of the next hop: our server tries again. */
+static void a_retry_is_no_second_reply(void **state)
+{
+	comes_in();
+	conf.reply_rate.count = 1;
+	notice.in_reply_to = SLICE("<1@far.example>");
+	for (int i = 0; i < 3; i++)
+		assert_judged(RESULT_SOLICITED, "wrote");
+	out.message.id = SLICE("<other@site.example>");
+	assert_judged(RESULT_REPEATED, "lately");
+}
+
+/* Some responders write no Message-ID. */
+static void a_retry_without_message_id(void **state)
+{
+	comes_in();
+	notice.in_reply_to = SLICE("<1@far.example>");
+	out.message.id = SLICE_NULL;
+	out.message.date = SLICE("Mon, 23 Nov 2026 12:00:00 +0000");
+	assert_judged(RESULT_SOLICITED, "wrote");
+	assert_judged(RESULT_SOLICITED, "wrote");
+	out.message.date = SLICE("Mon, 23 Nov 2026 12:00:01 +0000");
+	assert_judged(RESULT_REPEATED, "lately");
+	out.message.date = SLICE_NULL;
+	assert_judged(RESULT_REPEATED, "lately");
+}
+
 static void a_forged_sender_is_not_answered(void **state)
 {
 	in.auth.spf.result = RESULT_FAIL;
@@ -345,7 +372,8 @@ UNIT_MAIN(S(an_answer_to_a_proven_sender_goes_out), S(the_returned_message_says_
 	S(one_recipient_of_several_spoils_it), S(the_helo_identity_proves_no_address),
 	S(a_signature_proves_reverse_path_and_author), S(somebody_elses_signature_proves_nothing),
 	S(without_a_reference_the_pair_counts), S(a_bounce_speaks_for_its_failed_recipient),
-	S(automatic_mail_gets_no_automatic_answer), S(one_reply_a_week), S(so_many_to_one_domain),
+	S(automatic_mail_gets_no_automatic_answer), S(one_reply_a_week), S(a_retry_is_no_second_reply),
+	S(a_retry_without_message_id), S(so_many_to_one_domain),
 	S(what_only_the_wording_says_is_never_destroyed), S(a_forward_is_no_notice),
 	S(ordinary_mail_and_our_own_people_are_not_judged), S(reports_go_to_domains_that_have_written),
 	S(a_cold_ledger_only_observes), S(what_was_not_recorded_makes_it_cold_again), S(entries_end),
