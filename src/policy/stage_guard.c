@@ -8,6 +8,7 @@
 #include "policy/stage_guard.h"
 
 #include "check/guard.h"
+#include "wire/mailbox.h"
 
 #define SUPPRESS "X-Auto-Response-Suppress"
 
@@ -76,18 +77,51 @@ static bool is_ours(void *arg, struct slice domain)
 	return config_domain(arg, domain) != NULL;
 }
 
+static const struct domain_conf *domain_of(const struct config *c, struct slice canonical)
+{
+	return config_domain(c, slice_from(canonical, (size_t)(slice_rfind(canonical, '@') + 1)));
+}
+
+/* Whose notice it is: of the domain that sends it, or, under the null reverse-path, writes it. NULL: of none of ours. */
+static const struct domain_conf *author_domain(const struct guard_part *part)
+{
+	const struct message_view *view = part->view;
+	struct envelope *e = view->envelope;
+	const struct domain_conf *d = domain_of(view->config, e->reverse_canonical);
+	const struct mailbox *author = d ? NULL : header_authors(e->arena, part->header, 1, NULL);
+	struct slice canonical;
+
+	if (!author || !address_canonical(e->arena, author->address, SLICE_NULL, &canonical))
+		return d;
+	return domain_of(view->config, canonical);
+}
+
+static void judge(const struct guard_part *part, struct findings *found)
+{
+	const struct message_view *view = part->view;
+	enum check_mode mode = config_mode(view->config, author_domain(part), CHECK_NOTICE, false);
+	struct findings mine = { .first = NULL };
+
+	if (mode == MODE_OFF)
+		return;
+	guard_judge(view->services->guard, &view->config->guard, view->envelope, part->header, is_ours,
+		(void *)view->config, &mine);
+	for (struct finding *f = mine.first; f; f = f->next)
+		f->only_observed |= mode == MODE_OBSERVE;
+	findings_join(found, &mine);
+}
+
+/* What comes in is written down for whatever domain: its people may answer under another name. */
 ASYNC void stage_guard_finish(void *state, struct findings *found, deadline until)
 {
 	struct guard_part *part = state;
 	const struct message_view *view = part->view;
-	const struct guard_conf *conf = &view->config->guard;
 
 	(void)until;
 	if (view->listener->outbound) {
-		guard_judge(view->services->guard, conf, view->envelope, part->header, is_ours, (void *)view->config,
-			found);
+		judge(part, found);
 		return;
 	}
-	guard_record(view->services->guard, conf, view->envelope, part->header, found);
+	guard_record(view->services->guard, &view->config->guard, view->envelope, part->header, found);
 	mark_for_inner_servers(part);
 }

@@ -33,7 +33,7 @@ static const struct message_check checks[] = {
 	{ CHECK_DKIM, SIDE_OUTBOUND, STAGE_SIGN_WAVE, true, stage_sign_begin, stage_sign_header, NULL, stage_sign_finish,
 		stage_sign_drop },
 	{ CHECK_GREYLIST, SIDE_INBOUND, 4, false, stage_greylist_begin, NULL, NULL, stage_greylist_finish, NULL },
-	{ CHECK_NOTICE, SIDE_BOTH, 4, false, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish, NULL },
+	{ CHECK_NOTICE, SIDE_BOTH, 4, true, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish, NULL },
 	{ .begin = NULL },
 };
 
