@@ -427,10 +427,13 @@ static ASYNC struct verdict judge_message(struct transaction *tx, deadline until
 {
 	nanoseconds began = clock_precise();
 
+	tx->relay.at_rest = true;
+	if (tx->relay.client)
+		timer_set(&tx->relay.hold, deadline_in(tx->config->hold_backend));
 	stage_message_finish(tx->stage, until);
+	timer_clear(&tx->relay.hold);
+	tx->relay.at_rest = false;
 	tx->times.scan = clock_precise() - began;
-	if (tx->times.scan > tx->config->hold_backend)
-		relay_release(tx);
 	return verdict_of_message(tx->config, tx->domain, &tx->envelope, *tx->session->edge->services.observe_all);
 }
 

@@ -13,7 +13,7 @@ static void hold_over(struct timer *t)
 	struct transaction *tx = container_of(t, struct transaction, relay.hold);
 
 	/* The fiber that uses the lease right now keeps it. */
-	if (!fiber_job_active(&tx->session->job))
+	if (tx->relay.at_rest || !fiber_job_active(&tx->session->job))
 		relay_release(tx);
 }
 

@@ -22,7 +22,8 @@ struct relay {
 	bool mail_refused;		/* the last answer was to MAIL: it says nothing about a mailbox */
 	uint32_t lease;			/* counts leases: recipients remember the one they were accepted on */
 	uint32_t open_recipients;	/* accepted by the backend on this lease */
-	struct timer hold;		/* gives the lease back when the body is slow */
+	struct timer hold;		/* gives the lease back when the body is slow, or the checks are */
+	bool at_rest;			/* the session's fiber runs, but does not use the lease */
 	const char *host;		/* url of the host that answered last, for the record */
 	struct reply reply;		/* what the backend said last */
 };
