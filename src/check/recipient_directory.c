@@ -47,6 +47,8 @@ static enum result learn(const struct recipient_conf *conf, struct store *store,
 	const char *reason;
 
 	now.refresh_after = 0;
+	if (now.positive_ttl < now.stale_for)	/* kept as long as it may be wanted; what it is good for is asked later */
+		now.positive_ttl = now.stale_for;
 	if (answer == RECIPIENT_NO_SUCH_USER)
 		return recipient_learn_no(&now, store, &record, NULL, &reason);
 	if (answer == RECIPIENT_EXISTS)

@@ -25,7 +25,9 @@ static inline uint32_t wall_now(void)
 
 static inline uint32_t in_seconds(nanoseconds span)
 {
-	return span > 0 ? (uint32_t)(span / NS_PER_SECOND) : 0;
+	nanoseconds most = 20 * 365 * 86400 * NS_PER_SECOND;	/* a moment of the wall clock has 32 bits */
+
+	return span > 0 ? (uint32_t)((span < most ? span : most) / NS_PER_SECOND) : 0;
 }
 
 static inline uint32_t age(uint32_t now, uint32_t then)

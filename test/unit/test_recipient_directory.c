@@ -25,6 +25,7 @@ static const struct recipient_source source = { .kind = SOURCE_DIRECTORY, .direc
 static const struct recipient_conf conf = { .sources = &source, .source_count = 1, .positive_ttl = 7 * DAY,
 	.refresh_after = DAY, .negative_ttl = 10 * MINUTE, .confirm_after = 10 * MINUTE, .fresh = 10 * MINUTE,
 	.stale_for = 2 * DAY };
+static const struct recipient_conf *conf_at_hand;
 static struct recipient recipient = { .canonical = SLICE("ann@example.org") };
 static struct findings findings;
 static bool harvester, done;
@@ -49,6 +50,7 @@ static int setup(void **state)
 	directory.map = socketmap_open(slice_of(address), SLICE("users"), 2, 5 * NS_PER_SECOND, &why);
 	assert_non_null(directory.map);
 	harvester = false;
+	conf_at_hand = &conf;
 	return 0;
 }
 
@@ -73,7 +75,7 @@ static int teardown(void **state)
 static void look(void *arg)
 {
 	findings = (struct findings){ 0 };
-	answer = recipient_look_up(&conf, store, &recipient, harvester, &findings, &arena, deadline_in(60 * NS_PER_SECOND));
+	answer = recipient_look_up(conf_at_hand, store, &recipient, harvester, &findings, &arena, deadline_in(60 * NS_PER_SECOND));
 	done = true;
 }
 
@@ -159,6 +161,24 @@ static void test_directory_is_gone(void **state)
 	assert_int_equal(asked(), RESULT_UNKNOWN);
 }
 
+/* stale-for may be longer than an answer is good for while the directory answers. */
+static void test_directory_is_gone_for_long(void **state)
+{
+	struct recipient_conf longer = conf;
+
+	longer.stale_for = 21 * DAY;
+	conf_at_hand = &longer;
+	says(SCRIPT(QUESTION, YES, "w"));
+	assert_int_equal(asked(), RESULT_EXISTS);
+	says(SCRIPT("c"));
+	fake_close(&server);
+	server.connections = -1;
+	clock_fake_advance(20 * DAY);
+	assert_int_equal(asked(), RESULT_EXISTS);
+	clock_fake_advance(2 * DAY);
+	assert_int_equal(asked(), RESULT_UNKNOWN);
+}
+
 static void test_known_one_turns_unknown(void **state)
 {
 	says(SCRIPT(QUESTION, YES, "w"));
@@ -190,6 +210,7 @@ int main(void)
 		with_server(test_yes_is_renewed_in_the_background),
 		with_server(test_no_holds_for_a_short_while),
 		with_server(test_directory_is_gone),
+		with_server(test_directory_is_gone_for_long),
 		with_server(test_known_one_turns_unknown),
 		with_server(test_harvester_does_not_ask),
 	};
