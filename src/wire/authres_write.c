@@ -6,6 +6,9 @@
  */
 #include "wire/authres.h"
 
+#define VALUE_MAX 320u	/* of an address; a signer may make i= as long as he likes */
+#define LINE_ROOM 900u	/* RFC 5322 section 2.1.1: 998 */
+
 /* RFC 2045 section 5.1: token; "@" is written bare besides, since pvalue allows it in an address. */
 static bool is_token(struct slice s)
 {
@@ -40,9 +43,12 @@ static void add_value(struct str *out, struct slice s)
 
 static void add_property(struct str *out, const char *name, struct slice value)
 {
-	if (value.n == 0 || !is_printable(value))
+	size_t line = out->n - (size_t)(slice_rfind(str_slice(out), '\n') + 1);
+
+	if (value.n == 0 || value.n > VALUE_MAX || !is_printable(value))
 		return;
-	str_printf(out, " %s=", name);
+	/* Twice: each octet may need a backslash. */
+	str_printf(out, "%s%s=", line + strlen(name) + 2 * value.n > LINE_ROOM ? "\r\n\t" : " ", name);
 	add_value(out, value);
 }
 

@@ -150,5 +150,40 @@ static void no_name_becomes_another(void **state)
 	arena_drop(&a);
 }
 
+static size_t longest_line(struct slice text)
+{
+	size_t most = 0;
+
+	while (text.n > 0) {
+		struct slice line = slice_split(&text, '\n');
+
+		most = line.n > most ? line.n : most;
+	}
+	return most;
+}
+
+/* d= and s= may have 253 octets each, i= as many as a header section has: no line of ours passes what RFC 5322 allows. */
+static void lines_are_short(void **state)
+{
+	struct arena a = ARENA_INIT;
+	char quotes[5000], labels[253];
+	struct str value = STR_IN(&a);
+	struct dkim_facts good = { .result = RESULT_PASS, .domain = slice_make(labels, sizeof(labels)),
+		.selector = slice_make(labels, sizeof(labels)), .identity = slice_make(quotes, 320) };
+	struct auth_facts auth = { .dkim_asked = true, .dkim = &good };
+
+	memset(quotes, '"', sizeof(quotes));
+	memset(labels, 'd', sizeof(labels));
+	authres_write_value(&value, "mx", &auth, NULL);
+	assert_true(slice_search(str_slice(&value), SLICE("header.i=")) > 0);
+	assert_true(longest_line(str_slice(&value)) < 998);
+	value = STR_IN(&a);
+	good.identity.n = sizeof(quotes);
+	authres_write_value(&value, "mx", &auth, NULL);
+	assert_true(slice_search(str_slice(&value), SLICE("header.i=")) < 0);
+	assert_true(longest_line(str_slice(&value)) < 998);
+	arena_drop(&a);
+}
+
 UNIT_MAIN(cmocka_unit_test(values), cmocka_unit_test(there_are_limits), cmocka_unit_test(whose_it_is), cmocka_unit_test(ours),
-	cmocka_unit_test(no_name_becomes_another))
+	cmocka_unit_test(no_name_becomes_another), cmocka_unit_test(lines_are_short))
