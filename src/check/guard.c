@@ -7,6 +7,7 @@
  */
 #include "check/guard_ledger.h"
 
+#include "check/dmarc.h"
 #include "check/finding.h"
 #include "wire/mailbox.h"
 
@@ -114,21 +115,11 @@ static struct slice domain_of(struct slice canonical)
 	return at < 0 ? SLICE_NULL : slice_from(canonical, (size_t)at + 1);
 }
 
-/* A signature of the domain itself, of one above it or of one below it (relaxed alignment, RFC 7489 section 3.1.1, without
- * a look at the public suffix list: who signs for a public suffix is its registry). */
-static bool related(struct slice a, struct slice b)
-{
-	struct slice longer = a.n > b.n ? a : b, shorter = a.n > b.n ? b : a;
-
-	if (slice_find(shorter, '.') < 0 || !slice_ends_nocase(longer, shorter))
-		return false;
-	return longer.n == shorter.n || longer.p[longer.n - shorter.n - 1] == '.';
-}
-
+/* Relaxed alignment (RFC 7489 section 3.1.1). */
 static bool is_signed(const struct envelope *e, struct slice domain)
 {
 	for (const struct dkim_facts *s = e->auth.dkim; s; s = s->next)
-		if (s->result == RESULT_PASS && related(s->domain, domain))
+		if (s->result == RESULT_PASS && dmarc_aligned(s->domain, domain, false))
 			return true;
 	return false;
 }

@@ -218,6 +218,13 @@ static void somebody_elses_signature_proves_nothing(void **state)
 	in.message.id = SLICE("<2@far.example>");
 	comes_in();
 	assert_judged(RESULT_UNSOLICITED, "");
+	/* Who has a name below a public suffix does not speak for the suffix. */
+	in.reverse_canonical = target.canonical = SLICE("bob@co.uk");
+	signature.domain = SLICE("evil.co.uk");
+	in.message.id = SLICE("<3@co.uk>");
+	read_header(&in_header, "From: Bob <bob@co.uk>\r\n\r\n");
+	comes_in();
+	assert_judged(RESULT_UNSOLICITED, "");
 }
 
 /* Old vacation programs say nothing of what they answer. */
