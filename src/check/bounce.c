@@ -391,6 +391,8 @@ static const char *why_unproven(const struct examination *x)
 		return "the tag in its address is too old";
 	if (x->tag == PROOF_VALID)
 		return "the tag in its address fits, and this client has tried many";
+	if (x->q->signed_other_body)
+		return "the returned message bears our signature, over another body";
 	if (x->message_id.n > 0)
 		return "the returned message was not sent from here";
 	return x->q->notice->original.form == NOTICE_FORM_NONE ? "no proof, and it returns no message" :

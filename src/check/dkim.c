@@ -34,6 +34,8 @@ struct dkim_check {
 	struct body_hashes *hashes;
 	struct dkim_work *works;
 	uint32_t count, left_out;
+	bool (*wanted)(void *arg, struct slice domain);	/* NULL: all are */
+	void *wanted_arg;
 };
 
 /* What dkim_finish() takes to the scheduler's stack. */
@@ -78,11 +80,21 @@ static void read_signature(struct dkim_check *d, struct dkim_work *w, const stru
 		decide(w, RESULT_PERMERROR, why);
 		return;
 	}
+	if (d->wanted && !d->wanted(d->wanted_arg, s->domain)) {
+		decide(w, RESULT_NONE, "not looked at: of another domain");
+		return;
+	}
 	if (!d->hashes)
 		return;
 	w->body = body_hashes_want(d->hashes, s->body_canon, signature_digest(s->algorithm), s->body_length);
 	if (!w->body)
 		decide(w, RESULT_POLICY, "the signatures of this message want too many different hashes of its body");
+}
+
+void dkim_only(struct dkim_check *d, bool (*wanted)(void *arg, struct slice domain), void *arg)
+{
+	d->wanted = wanted;
+	d->wanted_arg = arg;
 }
 
 void dkim_header(struct dkim_check *d, const struct header *h, struct body_hashes *hashes)
@@ -98,13 +110,6 @@ void dkim_header(struct dkim_check *d, const struct header *h, struct body_hashe
 	for (uint32_t i = 0, n = 0; n < d->count; i++)
 		if (slice_eq_nocase(h->fields[i].name, SLICE("DKIM-Signature")))
 			read_signature(d, &d->works[n++], &h->fields[i]);
-}
-
-void dkim_only(struct dkim_check *d, bool (*wanted)(void *arg, struct slice domain), void *arg)
-{
-	for (struct dkim_work *w = d->works; w < d->works + d->count; w++)
-		if (!w->decided && !wanted(arg, w->facts->domain))
-			decide(w, RESULT_NONE, "not looked at: of another domain");
 }
 
 /* ---- the body has ended ---- */

@@ -11,9 +11,9 @@
 #include "policy/stage_bounce.h"
 
 #include "base/log.h"
-#include "check/dkim.h"
 #include "check/finding.h"
 #include "check/notice.h"
+#include "check/returned.h"
 #include "check/wave.h"
 
 #define GUESSES 10u	/* false tags of a client before one that fits proves nothing: 10 in 2^24 */
@@ -57,19 +57,27 @@ void bounce_stage_recipient(const struct config *c, const struct domain_conf *d,
 
 static bool is_our_domain(void *arg, struct slice name)
 {
-	const struct bounce_stage *s = arg;
-	struct slice ours = slice_of(s->domain->name);
+	const struct domain_conf *d = arg;
+	struct slice ours = slice_of(d->name);
 
 	/* d= is the domain of the addressee or stands above it. */
 	return slice_find(name, '.') >= 0 && slice_ends_nocase(ours, name) &&
 		(ours.n == name.n || ours.p[ours.n - name.n - 1] == '.');
 }
 
-/* Signatures say who is the author (From), and do not know the envelope. */
-static bool is_author(struct arena *a, const struct header *h, struct slice addressee)
+struct returned *bounce_stage_returned(const struct message_view *view)
 {
-	const struct field *f = header_field(h, SLICE("From"), 0);
-	struct slice value = f ? field_unfolded(a, f) : SLICE_NULL, canonical;
+	struct returned_conf conf = { .dkim = &view->config->dkim, .ours = is_our_domain, .arg = (void *)view->domain };
+
+	if (!view->domain || config_mode(view->config, view->domain, CHECK_BOUNCE, false) == MODE_OFF)
+		return NULL;
+	return returned_begin(view->envelope->arena, &conf);
+}
+
+/* Signatures say who is the author (From), and do not know the envelope. */
+static bool is_author(struct arena *a, const struct notice_original *o, struct slice addressee)
+{
+	struct slice value = o->from, canonical;
 	ptrdiff_t open = slice_rfind(value, '<'), close = slice_rfind(value, '>');
 
 	if (open >= 0 && close > open)
@@ -80,25 +88,15 @@ static bool is_author(struct arena *a, const struct header *h, struct slice addr
 static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
 {
 	const struct services *services = s->view->services;
-	struct arena *a = s->view->envelope->arena;
-	struct header *h = arena_new(a, struct header);
-	struct dkim_check *d = dkim_begin(a, &s->view->config->dkim);
-	struct auth_facts facts = { .dkim = NULL };
-	struct findings unused = { .first = NULL };
+	const struct notice_original *o = &s->question.notice->original;
+	struct returned_answer answer;
 
-	header_init(h, a, NOTICE_ORIGINAL_MAX + 1024, 1000);
-	header_push(h, s->question.notice->original.header);
-	header_finish(h);
-	if (!services->dns || !header_field(h, SLICE("DKIM-Signature"), 0) || !is_author(a, h, s->question.addressee))
+	if (!s->view->returned || !is_author(s->view->envelope->arena, o, s->question.addressee))
 		return;
-	dkim_header(d, h, NULL);
-	dkim_only(d, is_our_domain, s);
-	dkim_finish(d, services->dns, services->dkim_keys, clock_wall_seconds(), &facts, &unused, until);
-	for (const struct dkim_facts *f = facts.dkim; f; f = f->next) {
-		if (f->result == RESULT_PASS)
-			s->question.signed_by = f->domain;
-		s->signature_trouble |= f->result == RESULT_TEMPERROR;
-	}
+	returned_verify(s->view->returned, o, services->dns, services->dkim_keys, clock_wall_seconds(), &answer, until);
+	s->question.signed_by = answer.domain;
+	s->question.signed_other_body = answer.other_body;
+	s->signature_trouble = answer.result == RESULT_TEMPERROR;
 }
 
 /* ---- the notice ---- */

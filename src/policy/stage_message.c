@@ -66,6 +66,7 @@ struct message_stage *stage_message_begin(const struct message_view *view)
 
 	m->view = *view;
 	m->view.hashes = body_hashes_new(view->envelope->arena);
+	m->view.returned = bounce_stage_returned(&m->view);
 	for (size_t i = 0; checks[i].begin; i++) {
 		m->parts[i].check = &checks[i];
 		if (takes_part(&checks[i], view))
@@ -144,4 +145,5 @@ void stage_message_drop(struct message_stage *m)
 		p->state = NULL;
 	}
 	body_hashes_drop(m->view.hashes);
+	returned_drop(m->view.returned);
 }

@@ -10,6 +10,7 @@
 #define SPURN_POLICY_STAGE_MESSAGE_H
 
 #include "check/body_hash.h"
+#include "check/returned.h"
 #include "policy/stage.h"
 #include "wire/message.h"
 
@@ -26,6 +27,7 @@ struct message_view {
 	struct content_sink sink;		/* for another body in its place; begin NULL: there is none */
 	struct slice received;			/* our Received field, if anybody is to see it */
 	struct body_hashes *hashes;		/* of the body, shared: a check asks for its kinds in header() */
+	struct returned *returned;		/* shown the message that a notice returns; NULL: nobody asks */
 };
 
 enum message_side { SIDE_INBOUND = 1, SIDE_OUTBOUND = 2, SIDE_BOTH = 3 };

@@ -32,7 +32,8 @@ void *stage_notice_begin(const struct message_view *view)
 		return NULL;
 	n = arena_new(view->envelope->arena, struct stage_notice);
 	n->view = view;
-	n->reader = notice_begin(view->envelope->arena, &view->envelope->reverse_path, NULL);
+	n->reader = notice_begin(view->envelope->arena, &view->envelope->reverse_path,
+		view->returned ? returned_watch(view->returned) : NULL);
 	return n;
 }
 
