@@ -90,17 +90,31 @@ static bool is_list_post(const struct header *h)
 		(precedence && slice_eq_nocase(slice_trim(precedence->value), SLICE("list")));
 }
 
-/* RFC 6376 section 5.4: a signature may name fields that are not there, so that none can be added. */
-static bool signature_names_id(struct arena *a, const struct header *h)
+static uint32_t times_named(struct slice names, const char *name)
 {
+	uint32_t n = 0;
+
+	while (names.p)
+		n += slice_eq_nocase(taglist_item(&names), slice_of(name));
+	return n;
+}
+
+/* RFC 6376 section 5.4: "Signers MAY claim to have signed header fields that do not exist [...] This allows the Signer to explicitly
+ * assert the absence of a header field". One more would break such a signature; one that is on top of those
+ * signed breaks none. */
+static bool signature_forbids(struct arena *a, const struct header *h, const char *name)
+{
+	static const char *const signatures[] = { "DKIM-Signature", "ARC-Message-Signature" };
+	uint32_t there = header_count(h, slice_of(name));
 	const struct field *f;
 	struct taglist list;
 	const char *why;
 
-	for (uint32_t i = 0; (f = header_field(h, SLICE("DKIM-Signature"), i)); i++)
-		if (taglist_parse(&list, a, f->value, &why) &&
-		    taglist_has_item(taglist_value(&list, SLICE("h")), SLICE("message-id")))
-			return true;
+	for (size_t k = 0; k < sizeof(signatures) / sizeof(signatures[0]); k++)
+		for (uint32_t i = 0; (f = header_field(h, slice_of(signatures[k]), i)); i++)
+			if (taglist_parse(&list, a, f->value, &why) &&
+			    times_named(taglist_value(&list, SLICE("h")), name) > there)
+				return true;
 	return false;
 }
 
@@ -134,8 +148,10 @@ void sent_header(void *state, const struct header *h)
 	if (is_list_post(h))
 		e->reverse_for_backend = e->reverse_path.text;
 	s->message_id = header_message_id(e->arena, h);
-	if (!header_field(h, SLICE("Message-ID"), 0) && !h->too_large && !signature_names_id(e->arena, h))
+	if (!header_field(h, SLICE("Message-ID"), 0) && !h->too_large && !signature_forbids(e->arena, h, "Message-ID"))
 		make_id(s);
+	if (signature_forbids(e->arena, h, PROOF_TRACE_NAME))
+		return;
 	trace = proof_trace_make(e->arena, &s->view.config->bounces.keys, s->sender, s->message_id, clock_wall_seconds());
 	if (trace.n == 0)
 		return;
