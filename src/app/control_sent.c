@@ -4,6 +4,7 @@
 #include "app/control.h"
 
 #include "check/sent.h"
+#include "check/wave.h"
 
 static void add_age(struct str *out, time_t when)
 {
@@ -113,6 +114,18 @@ static void add_domain(struct str *out, struct store *store, const struct config
 	str_addc(out, '}');
 }
 
+static void add_wave(void *arg, struct slice name, const struct wave *w)
+{
+	struct str *out = arg;
+
+	json_open(out, NULL, '{');
+	json_text(out, "name", name);
+	json_signed(out, "since_s", clock_wall_seconds() - w->since);
+	json_number(out, "this_hour", w->this_hour);
+	json_number(out, "usual", w->usual);
+	str_addc(out, '}');
+}
+
 void control_proofs(struct str *out)
 {
 	const struct config *c = worker.edge.config;
@@ -126,5 +139,9 @@ void control_proofs(struct str *out)
 	json_open(out, "domains", '[');
 	for (size_t i = 0; i < c->domain_count; i++)
 		add_domain(out, worker.edge.services.store, c, &c->domains[i]);
+	str_addc(out, ']');
+	json_open(out, "waves", '[');
+	if (worker.edge.services.store)
+		waves_each(worker.edge.services.waves, worker.edge.services.store, clock_wall_seconds(), add_wave, out);
 	str_puts(out, "]}");
 }

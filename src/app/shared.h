@@ -8,6 +8,7 @@
 #include "app/directory.h"
 #include "base/log.h"
 #include "check/rate.h"
+#include "check/wave.h"
 #include "edge/session.h"
 
 #define SHARED_MAGIC 0x5350524e00000001ull
@@ -35,6 +36,7 @@ struct shared {
 	uint64_t glitches[GLITCH_COUNT];
 	struct worker_slot slots[RATE_WORKERS];
 	struct directory_health directories[DIRECTORIES_SHOWN];	/* written by the directory process */
+	struct waves waves;
 	_Alignas(64) char rates[];
 };
 

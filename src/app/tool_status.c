@@ -33,6 +33,18 @@ static void attend_daemon(struct tool *t, struct tool_table *table, const json_t
 			(long long)tool_number(s, "crashes")));
 }
 
+static void attend_waves(struct tool *t, struct tool_table *table, const json_t *s)
+{
+	const json_t *w;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(s, "proofs"), "waves"), i, w)
+		attend(t, table, tool_text(t, w, "name"), arena_printf(&t->arena,
+			"a wave of notices about mail that was not sent from here, since %s: %lld in this hour, usually %lld",
+			tool_span(t, tool_number(w, "since_s") * 1000), (long long)tool_number(w, "this_hour"),
+			(long long)tool_number(w, "usual")));
+}
+
 static void attend_workers(struct tool *t, struct tool_table *table, const json_t *s)
 {
 	const json_t *w;
@@ -115,6 +127,7 @@ static void attend_state(struct tool *t, struct tool_table *table, const json_t 
 static void attend_all(struct tool *t, struct tool_table *table, const json_t *s)
 {
 	attend_daemon(t, table, s);
+	attend_waves(t, table, s);
 	attend_workers(t, table, s);
 	attend_backends(t, table, s);
 	attend_directories(t, table, s);

@@ -12,6 +12,7 @@
 
 #include "check/guard.h"
 #include "check/organization.h"
+#include "policy/stage_bounce.h"
 #include "policy/stage_guard.h"
 
 #include <errno.h>
@@ -281,6 +282,7 @@ static void open_services(struct config *c)
 	e->services.dkim_keys = dkim_keys_open(DKIM_KEYS);
 	organization_prepare();
 	e->services.rates = rate_attach(worker.shared->rates, worker.slot);
+	e->services.waves = &worker.shared->waves;
 	e->services.observe_all = &worker.shared->observe_all;
 }
 
@@ -411,6 +413,7 @@ static void on_tick(struct timer *t)
 	list_files_poll();
 	load_certificates(worker.edge.config, true);
 	journal_tick(worker.edge.journal);
+	bounce_stage_tick(&worker.edge.services);
 	if (drain_began && clock_now() - drain_began > DRAIN_PATIENCE)
 		edge_drain(&worker.edge, true);
 	if (worker.quiesced && worker.edge.sessions == 0)

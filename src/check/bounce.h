@@ -39,6 +39,8 @@ struct bounce_conf {
 	uint32_t life;		/* days that a proof is good for */
 	uint32_t foreign_limit;	/* notices about one message for somebody it was not sent to */
 	uint32_t replay_limit;	/* notices about one message, beside three for each recipient */
+	uint32_t client_limit;	/* unproven notices of a client, of late; 0: none */
+	uint32_t client_weight;	/* beyond it, beside the weights of DNS lists */
 };
 
 struct bounce_question {

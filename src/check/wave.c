@@ -1,6 +1,7 @@
 /*
  * Hours, their average, and when a wave begins and ends. Two workers that count at the same moment may lose one
- * notice: a wave has many.
+ * notice: a wave has many. Two that note the same name at the same moment may take two places; the second is not shown. A worker
+ * killed in the few instructions between taking a place and filling it leaves it taken until the master ends: it is one of many.
  */
 #include "check/wave.h"
 
@@ -68,16 +69,102 @@ enum store_status wave_look(struct store *s, struct slice name, uint32_t least, 
 	row.count += add;
 	if (row.since) {
 		out->news = WAVE_GOES_ON;
-	} else if (row.count >= threshold(&row, least)) {
+	} else if (add && row.count >= threshold(&row, least)) {
 		row.since = (uint32_t)now;
 		out->news = WAVE_BEGINS;
 	}
 	out->this_hour = row.count;
 	out->usual = (row.average + ONE / 2) / ONE;
 	out->since = (time_t)row.since;
-	if (!add && out->news != WAVE_ENDS)
+	if (!add)
 		return STORE_OK;
 	value = (struct store_value){ .length = sizeof(row), .expires = (uint32_t)now + 30 * DAY };
 	memcpy(value.bytes, &row, sizeof(row));
 	return store_put(s, STORE_SENT, &key, &value);
+}
+
+/* ---- the waves that go on ---- */
+
+static struct slice name_of(const struct wave_place *p)
+{
+	return slice_make(p->name, p->length);
+}
+
+static struct wave_place *place_of(struct waves *w, struct slice name)
+{
+	for (struct wave_place *p = w->places; p < w->places + WAVES_SHOWN; p++)
+		if (p->state == 2 && slice_eq(name_of(p), name))
+			return p;
+	return NULL;
+}
+
+static void take_place(struct waves *w, struct slice name, uint32_t least)
+{
+	for (struct wave_place *p = w->places; p < w->places + WAVES_SHOWN; p++) {
+		uint32_t free = 0;
+
+		if (!__atomic_compare_exchange_n(&p->state, &free, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			continue;
+		p->least = least;
+		p->length = (uint32_t)name.n;
+		memcpy(p->name, name.p, name.n);
+		__atomic_store_n(&p->state, 2, __ATOMIC_RELEASE);
+		return;
+	}
+}
+
+bool waves_note(struct waves *w, struct slice name, uint32_t least, const struct wave *seen)
+{
+	struct wave_place *p;
+	uint32_t taken = 2;
+
+	if (!w || name.n > WAVE_NAME_MAX)
+		return true;
+	p = place_of(w, name);
+	if (!p && seen->since)
+		take_place(w, name, least);
+	if (p && !seen->since)
+		return __atomic_compare_exchange_n(&p->state, &taken, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	return p || seen->since;
+}
+
+/* A copy that does not change while it is used. false: the place is not taken. */
+static bool copy_place(const struct wave_place *p, struct wave_place *out)
+{
+	if (p->state != 2 || p->length > WAVE_NAME_MAX)
+		return false;
+	out->least = p->least;
+	out->length = p->length;
+	memcpy(out->name, p->name, out->length <= WAVE_NAME_MAX ? out->length : 0);
+	return p->state == 2 && out->length <= WAVE_NAME_MAX;
+}
+
+void waves_each(struct waves *w, struct store *s, time_t now, void (*fn)(void *arg, struct slice name, const struct wave *wave),
+	void *arg)
+{
+	for (struct wave_place *p = w->places; p < w->places + WAVES_SHOWN; p++) {
+		struct wave_place copy;
+		struct wave wave;
+
+		if (copy_place(p, &copy) && place_of(w, name_of(&copy)) == p &&
+		    wave_look(s, name_of(&copy), copy.least, false, now, &wave) == STORE_OK && wave.since)
+			fn(arg, name_of(&copy), &wave);
+	}
+}
+
+void waves_end(struct waves *w, struct store *s, time_t now, void (*fn)(void *arg, struct slice name, const struct wave *wave),
+	void *arg)
+{
+	for (struct wave_place *p = w->places; p < w->places + WAVES_SHOWN; p++) {
+		uint32_t minute = (uint32_t)(now / 60), looked = p->looked;
+		struct wave_place copy;
+		struct wave wave;
+
+		if (looked == minute || !copy_place(p, &copy) ||
+		    !__atomic_compare_exchange_n(&p->looked, &looked, minute, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			continue;
+		if (wave_look(s, name_of(&copy), copy.least, false, now, &wave) == STORE_OK && !wave.since &&
+		    waves_note(w, name_of(&copy), copy.least, &wave))
+			fn(arg, name_of(&copy), &wave);
+	}
 }

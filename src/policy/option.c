@@ -172,6 +172,9 @@ const struct option options[] = {
 	{ "check bounce", "foreign-limit", OPTION_COUNT_NUMBER, NULL, 0, 100000, "10", "N", "Notices about one message that name a recipient it was not sent to; further ones are refuted.", FIELD(bounce_conf, foreign_limit) },
 	{ "check bounce", "replay-limit", OPTION_COUNT_NUMBER, NULL, 1, 1000000, "50", "N", "Notices about one message, beside three for each of its recipients; further ones are refuted. A tag alone, which stands for a sender's mail of a day, may be shown ten times as often.", FIELD(bounce_conf, replay_limit) },
 
+	{ "check bounce", "client-limit", OPTION_COUNT_NUMBER, NULL, 0, 1000000, "20", "N", "Bounces about mail that was not sent here, of one client network and of late (a count is halved in ten minutes). A client beyond it is a finding of its own in each of its transactions, and where a domain has wave tighten, it is treated as in a wave. 0: no limit.", FIELD(bounce_conf, client_limit) },
+	{ "check bounce", "client-weight", OPTION_COUNT_NUMBER, NULL, 0, 1000, "1", "N", "What such a client weighs beside the weights of DNS lists, against dnsbl-threshold. With mode enforce.", FIELD(bounce_conf, client_weight) },
+
 	{ "keys", "dir", OPTION_PATH, NULL, NONE, NULL, "DIRECTORY", "Where the key files NAME.key lie. Required.", SITE(keys_dir) },
 	{ "keys", "lifetime", OPTION_DURATION, NULL, 86400 * NS_PER_SECOND, 90 * 86400 * NS_PER_SECOND, "14d", "DURATION", "So long tags and marks are good for, and the sent ledger remembers, in whole days. The longest time that a bounce takes: most servers give up after five days.", SITE(proof_life) },
 
@@ -181,7 +184,7 @@ const struct option options[] = {
 	{ "bounces", "refuted", OPTION_CHOICE, "accept|mark|reject", NONE, "reject", "ACTION", "It claims a proof of ours and fails it.", FIELD(bounce_policy, refuted) },
 	{ "bounces", "null-sender", OPTION_CHOICE, "accept|mark|reject", NONE, "mark", "ACTION", "Mail with a null reverse-path that is no notice, and neither SPF of its HELO nor a DKIM signature stands behind it.", FIELD(bounce_policy, null_sender) },
 	{ "bounces", "enrolled", OPTION_CHOICE, "auto|yes", NONE, "auto", "auto|yes", "yes: the postmaster's word that all mail of the domain leaves through Spurn. auto: it is watched, and spurn status says when the domain is ready.", FIELD(bounce_policy, enrolled) },
-	{ "bounces", "wave", OPTION_CHOICE, "watch|tighten", NONE, "watch", "watch|tighten", "When the notices about mail that was not sent here come far faster than is usual for an address or the domain, that is recorded and logged as an alert, and again when it is over. tighten: while it lasts, unproven is reject (with enrolled yes).", FIELD(bounce_policy, wave_tightens) },
+	{ "bounces", "wave", OPTION_CHOICE, "watch|tighten", NONE, "watch", "watch|tighten", "When the notices about mail that was not sent here come far faster than is usual for an address or the domain, that is recorded and logged as an alert, and again when it is over; spurn status shows it meanwhile. tighten: while it lasts, and for a client beyond client-limit, unproven is reject (with enrolled yes).", FIELD(bounce_policy, wave_tightens) },
 	{ "bounces", "tag", OPTION_CHOICE, "off|on", NONE, "on", "on|off", "Whether senders of the domain are tagged (prvs=KDDDHHHHHH=local@domain) when mail leaves. Without a tag, the Spurn-Sent field and the ledger prove alone.", FIELD(bounce_policy, tag) },
 	{ "bounces", "never-sends", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "Addresses that never send: with a null reverse-path they are refused at RCPT. Other servers' tests of the address fail then, too.", NO_FIELD },
 

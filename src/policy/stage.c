@@ -8,6 +8,7 @@
 #include "policy/stage.h"
 
 #include "check/spf.h"
+#include "policy/stage_bounce.h"
 
 #define STAGE_CHECKS 4
 
@@ -143,6 +144,8 @@ ASYNC void stage_mail(const struct services *s, const struct config *c, struct e
 		.arena = e->arena, .until = until };
 	size_t n = 0;
 
+	if (wanted(c, CHECK_BOUNCE))
+		bounce_stage_client(s, c, e);
 	if (wanted(c, CHECK_SENDER))
 		sender_check_lists(&c->senders, e->reverse_canonical, &e->findings, e->arena);
 	if (wanted(c, CHECK_SENDER_DOMAIN) && !path_is_null(&e->reverse_path) && !is_ours(c, e)) {

@@ -27,6 +27,7 @@ struct services {
 	struct rates *rates;
 	struct dkim_keys *dkim_keys;
 	struct guard *guard;	/* NULL: there is no store, or nothing may be written */
+	struct waves *waves;	/* those that go on; NULL: they are not shown */
 	bool *observe_all;	/* shared by all workers: `spurn observe on` */
 };
 

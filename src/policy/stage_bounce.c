@@ -53,6 +53,30 @@ void bounce_stage_recipient(const struct config *c, const struct domain_conf *d,
 	f->recipient = r;
 }
 
+/* ---- MAIL ---- */
+
+static bool returns_much(const struct services *s, const struct config *c, const struct client_facts *client, uint32_t *score)
+{
+	*score = s->rates && c->bounces.client_limit && client->class != CLIENT_TRUSTED ?
+		rate_score(s->rates, &client->ip, RATE_UNPROVEN_NOTICE) : 0;
+	return *score > c->bounces.client_limit;
+}
+
+void bounce_stage_client(const struct services *s, const struct config *c, struct envelope *e)
+{
+	char text[IP_TEXT];
+	struct finding *f;
+	uint32_t score;
+
+	if (!returns_much(s, c, e->client, &score))
+		return;
+	f = finding_add(&e->findings, e->arena, CHECK_BOUNCE, RESULT_EXCEEDED,
+		"this client returns much that was not sent from here");
+	f->evidence = arena_printf(e->arena, "%u bounces of late (client-limit %u)", score, c->bounces.client_limit);
+	f->weight = (int32_t)c->bounces.client_weight;
+	f->detail = arena_printf(e->arena, "%s", ip_text(&e->client->ip, text));
+}
+
 /* ---- a signature of ours on what comes back ---- */
 
 static bool is_our_domain(void *arg, struct slice name)
@@ -149,23 +173,40 @@ static void learn(struct bounce_stage *s)
 		sent_exit_elsewhere(services->store, slice_of(s->domain->name), clock_wall_seconds());
 }
 
-/* Waves are counted where they are seen; begin and end stand in the record and in the log. */
+/* Waves are counted where they are seen; begin and end stand in the record and in the log. An end that nobody's notice shows is
+ * told by the clock (bounce_stage_tick()). */
 static bool look_for_wave(struct bounce_stage *s, struct findings *found, struct slice name, uint32_t least)
 {
 	struct arena *a = s->view->envelope->arena;
 	struct wave w;
 	const char *what;
+	bool news;
 
 	if (!s->view->services->store ||
 	    wave_look(s->view->services->store, name, least, true, clock_wall_seconds(), &w) != STORE_OK)
 		return false;
+	news = waves_note(s->view->services->waves, name, least, &w);
 	if (w.news == WAVE_BEGINS || w.news == WAVE_ENDS) {
 		what = arena_printf(a, "a wave of notices about mail that we did not send %s: %.*s, %u in this hour, usually %u",
 			w.news == WAVE_BEGINS ? "begins" : "is over", SLICE_ARG(name), w.this_hour, w.usual);
 		finding_add(found, a, CHECK_BOUNCE, RESULT_POLICY, what);
-		log_alert("%s", what);
+		if (news)
+			log_alert("%s", what);
 	}
 	return w.since != 0;
+}
+
+static void say_over(void *arg, struct slice name, const struct wave *w)
+{
+	(void)arg;
+	log_alert("a wave of notices about mail that we did not send is over: %.*s, %u in this hour, usually %u",
+		SLICE_ARG(name), w->this_hour, w->usual);
+}
+
+void bounce_stage_tick(const struct services *s)
+{
+	if (s->store && s->waves)
+		waves_end(s->waves, s->store, clock_wall_seconds(), say_over, NULL);
 }
 
 /* For the address or the whole domain. */
@@ -198,7 +239,7 @@ static void report(struct bounce_stage *s, struct findings *found, nanoseconds b
 	const struct bounce_proof *p = &s->proof;
 	enum result result = p->result;
 	bool bounce = notice_is_bounce(e->notice->kind), wave = false;
-	uint32_t unproven = 0;
+	uint32_t unproven = 0, score;
 	struct finding *f;
 
 	if (bounce && (result == RESULT_UNPROVEN || result == RESULT_REFUTED))
@@ -212,7 +253,8 @@ static void report(struct bounce_stage *s, struct findings *found, nanoseconds b
 		p->store_trouble ? "no proof, and the sent ledger cannot be asked" :
 		"no proof, and the key of our own signature cannot be asked for");
 	f->evidence = evidence_of(s, unproven);
-	f->weight = wave;
+	f->weight = result == RESULT_UNPROVEN && bounce &&
+		(wave || returns_much(s->view->services, s->view->config, e->client, &score));
 	header_change_add(&e->changes, e->arena, HEADER_PREPEND, 0, slice_of(arena_printf(e->arena,
 		"Spurn-Notice: %s; proof=%s\r\n", notice_kind_name(e->notice->kind), result_name(result))));
 }

@@ -16,6 +16,10 @@ bool bounce_tag_is_ours(const struct config *c, const struct address_form *form)
 void bounce_stage_recipient(const struct config *c, const struct domain_conf *d, struct envelope *e, const struct recipient *r);
 
 /* The functions of the row of stage_message.c. */
+/* At MAIL: is the client one that returns what was not sent from here? */
+void bounce_stage_client(const struct services *s, const struct config *c, struct envelope *e);
+/* Now and then: says which waves are over. */
+void bounce_stage_tick(const struct services *s);
 /* For the recogniser to show the returned message to, in an arena; NULL: nobody asks. */
 struct returned *bounce_stage_returned(const struct message_view *view);
 void *bounce_stage_begin(const struct message_view *view);

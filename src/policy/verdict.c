@@ -18,10 +18,18 @@ static bool is_forged(const struct weighing *w)
 		config_mode(w->config, w->domain, CHECK_SPF, false) == MODE_ENFORCE;
 }
 
+/* Zones of DNS lists have weights, and so has a client that returns what was never sent, where that is enforced. */
+static bool has_weight(const struct weighing *w, const struct finding *f)
+{
+	return (f->check == CHECK_DNSBL && f->result == RESULT_LISTED) ||
+		(f->check == CHECK_BOUNCE && f->result == RESULT_EXCEEDED &&
+		 config_mode(w->config, w->domain, CHECK_BOUNCE, false) == MODE_ENFORCE);
+}
+
 static void weigh(struct weighing *w, const struct findings *list)
 {
 	for (const struct finding *f = list->first; f; f = f->next) {
-		if (f->check == CHECK_DNSBL && f->result == RESULT_LISTED)
+		if (has_weight(w, f))
 			w->score += f->weight;
 		if (f->check == CHECK_SENDER && f->result == RESULT_ALLOWED)
 			w->sender_allowed = !is_forged(w);

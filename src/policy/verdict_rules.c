@@ -16,6 +16,16 @@ static enum disposition listed(const struct weighing *w, const struct finding *f
 	return DISPOSITION_REJECT;
 }
 
+/* Where it is only watched it has no weight for others, but would have had this one for itself. */
+static enum disposition client_returns(const struct weighing *w, const struct finding *f)
+{
+	struct weighing with = *w;
+
+	if (config_mode(w->config, w->domain, CHECK_BOUNCE, false) != MODE_ENFORCE)
+		with.score += f->weight;
+	return listed(&with, f);
+}
+
 static enum disposition put_off(const struct weighing *w, const struct finding *f)
 {
 	(void)f;
@@ -229,7 +239,7 @@ static enum disposition bounce_unproven(const struct weighing *w, const struct f
 
 	if (!w->domain)
 		return DISPOSITION_ACCEPT;
-	/* weight: in the middle of a wave. */
+	/* weight: in the middle of a wave, or of a client that returns much. */
 	d = bounce_disposition(w, f->weight && w->domain->bounces.wave_tightens ? BOUNCE_REJECT : w->domain->bounces.unproven);
 	return d == DISPOSITION_REJECT && !w->domain->bounces.enrolled ? DISPOSITION_MARK : d;
 }
@@ -298,6 +308,7 @@ const struct rule verdict_rules[] = {
 	{ CHECK_NOTICE, RESULT_REPEATED, AT_END, KIND_FACT, DISPOSITION_REJECT, REPLY_NOTICE_REFUSED, NULL },
 	{ CHECK_NOTICE, RESULT_TEMPERROR, AT_END, KIND_FACT, DISPOSITION_DEFER, REPLY_NOTICE_UNDECIDED, ledger_trouble },
 	{ CHECK_RECIPIENT, RESULT_UNKNOWN, AT_RCPT, KIND_FACT, DISPOSITION_DEFER, REPLY_RECIPIENT_UNKNOWN, NULL },
+	{ CHECK_BOUNCE, RESULT_EXCEEDED, AT_RCPT, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CLIENT_RETURNS, client_returns },
 	{ CHECK_BOUNCE, RESULT_NEVER_SENDS, AT_RCPT, KIND_FACT, DISPOSITION_REJECT, REPLY_NEVER_SENDS, NULL },
 	{ CHECK_BOUNCE, RESULT_PROVEN, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_UNWANTED, bounce_proven },
 	{ CHECK_BOUNCE, RESULT_PLAUSIBLE, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_UNWANTED,

@@ -42,15 +42,15 @@ def own(directory):
 
 
 class Site(Spurn):
-    """Spurn with an outbound listener and keys; mode: of the check bounce."""
+    """Spurn with an outbound listener and keys; mode, check: of the check bounce; bounces: of the domain; top: what else."""
 
-    def __init__(self, backend, next_hop, keys, mode="enforce"):
+    def __init__(self, backend, next_hop, keys, mode="enforce", check="", bounces=BOUNCES, top=""):
         self.out = free_port()
-        top = (f"listener outbound {{ address 127.0.0.1:{self.out}; allow 127.0.0.0/8; greet-wait 0s; "
-               f"next-hop {next_hop}; }}\nkeys {{ dir {keys}; }}\ncheck bounce {{ mode {mode}; }}\n"
-               "check sender-domain { mode off; }\ncheck spf { mode off; }\ncheck rdns { mode off; }\n")
+        top += (f"listener outbound {{ address 127.0.0.1:{self.out}; allow 127.0.0.0/8; greet-wait 0s; "
+                f"next-hop {next_hop}; }}\nkeys {{ dir {keys}; }}\ncheck bounce {{ mode {mode}; {check} }}\n"
+                "check sender-domain { mode off; }\ncheck spf { mode off; }\ncheck rdns { mode off; }\n")
         self.resolver = DnsServer()
-        super().__init__(domains={CLIENT_DOMAIN: f"backend {backend}; recipients callforward; {BOUNCES}"}, top=top,
+        super().__init__(domains={CLIENT_DOMAIN: f"backend {backend}; recipients callforward; {bounces}"}, top=top,
                          dns=self.resolver)
 
     def start(self):

@@ -224,19 +224,67 @@ def test_the_corpus_of_bounces_passes_the_rules_of_form(keys):
         assert not refused, refused[:10]
 
 
+FORGED = ("From: MAILER-DAEMON@mx.example.com\r\nSubject: Undelivered Mail Returned to Sender\r\nMIME-Version: 1.0\r\n"
+          "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nfailed\r\n--b\r\n"
+          "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.com\r\n\r\n"
+          "Final-Recipient: rfc822; x@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n").encode()
+
+
 def test_a_wave_is_recorded_and_said_aloud(keys):
-    notice = ("From: MAILER-DAEMON@mx.example.com\r\nSubject: Undelivered Mail Returned to Sender\r\nMIME-Version: 1.0\r\n"
-              "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nfailed\r\n--b\r\n"
-              "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.com\r\n\r\n"
-              "Final-Recipient: rfc822; x@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n").encode()
     with FakeBackend() as backend, Site(backend.url, backend.url, keys) as spurn:
+        assert not json.loads(spurn.tool("status", "--json").stdout)["proofs"]["waves"]
         for _ in range(21):
-            spurn.comes_in(ANN, notice, 550)
+            spurn.comes_in(ANN, FORGED, 550)
         waves = [f["reason"] for r in spurn.transactions() for f in r["findings"] if "a wave of notices" in f["reason"]]
         assert len(waves) == 1 and f"begins: {ANN}, 20 in this hour, usually 0" in waves[0], waves
         assert "alert: a wave of notices" in spurn.stderr()
+        [wave] = json.loads(spurn.tool("status", "--json").stdout)["proofs"]["waves"]
+        assert (wave["name"], wave["this_hour"], wave["usual"]) == (ANN, 21, 0)
+        assert b"a wave of notices about mail that was not sent from here" in spurn.tool("status").stdout
         # A probe works in the middle of it.
         with spurn.session() as c:
             c.command("MAIL FROM:<>", 250)
             c.command(f"RCPT TO:<{ANN}>", 250)
             c.quit()
+
+
+@pytest.mark.parametrize("enrolled", ["yes", "auto"])
+def test_a_wave_tightens_what_is_done_where_that_is_wished(enrolled, keys):
+    """While it lasts unproven bounces are refused, of mail that all leaves here; other mail and genuine ones come in."""
+    bounces = f"bounces {{ unproven mark; wave tighten; enrolled {enrolled}; }}"
+    with FakeBackend() as backend, Site(backend.url, backend.url, keys, bounces=bounces, check="client-limit 0;") as spurn:
+        codes = [reply.code for reply in spurn.come_in([(ANN, FORGED)] * 25)]
+        assert codes == ([250] * 19 + [550] * 6 if enrolled == "yes" else [250] * 25)
+        # Nobody else's mail is the worse for it.
+        spurn.comes_in(BOB, FORGED, 250)
+        assert b"Spurn-Mark: bounce=unproven" in backend.messages[-1].octets
+        spurn.send_out(ANN, DEAD, original(1).replace(BOB.encode(), ANN.encode()))
+        sender = backend.messages[-1].sender
+        assert sender.startswith("prvs=1")
+        spurn.comes_in(sender, FORGED, 250)
+        spurn.comes_in(ANN, b"From: a@b.example\r\nSubject: hello\r\n\r\nhello\r\n", 250, sender="a@b.example")
+
+
+def test_a_client_that_returns_much_is_known_by_it(keys):
+    """Beyond client-limit it is a finding of its own in whatever it sends, and weighs beside DNS lists."""
+    bounces = "bounces { unproven mark; wave tighten; enrolled yes; }"
+
+    def letter(code):
+        with spurn.session() as c:
+            c.command("MAIL FROM:<a@b.example>", 250)
+            reply = c.command(f"RCPT TO:<{BOB}>", code)
+            c.quit()
+        return reply
+
+    with FakeBackend() as backend, Site(backend.url, backend.url, keys, bounces=bounces, check="client-limit 5;") as spurn:
+        # To five addresses, so it is a wave for none of them.
+        codes = [reply.code for reply in spurn.come_in([(f"user{i % 5}@{CLIENT_DOMAIN}", FORGED) for i in range(8)])]
+        assert codes == [250] * 5 + [550] * 3
+        exceeded = [f for r in spurn.transactions() for f in r["findings"] if f["result"] == "exceeded"]
+        assert len(exceeded) == 2 and exceeded[0]["weight"] == 1 and "6 bounces of late" in exceeded[0]["evidence"]
+        letter(250)
+        for mode, code in (("enforce", 554), ("observe", 250)):
+            spurn.configure(top=re.sub("check bounce {.*?}", "check bounce { mode %s; client-limit 5; client-weight 3; }" % mode,
+                                       spurn.values["top"]))
+            spurn.reload()
+            assert ("[127.0.0.1] returns mail" in letter(code).text) == (code == 554)

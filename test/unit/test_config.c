@@ -336,6 +336,8 @@ static void bounces_and_keys(void **state)
 	assert_int_equal(c->check_mode[CHECK_BOUNCE], MODE_ENFORCE);
 	assert_int_equal(c->bounces.foreign_limit, 3);
 	assert_int_equal(c->bounces.replay_limit, 50);
+	assert_int_equal(c->bounces.client_limit, 20);
+	assert_int_equal(c->bounces.client_weight, 1);
 	assert_int_equal(c->bounces.life, 14);
 	config_unref(c);
 }

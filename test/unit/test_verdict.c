@@ -42,6 +42,7 @@ static const struct {
 	{ CHECK_CLIENT, RESULT_DENIED, DISPOSITION_REJECT, REPLY_CLIENT_DENIED, true },
 	{ CHECK_DNSBL, RESULT_LISTED, DISPOSITION_REJECT, REPLY_CLIENT_LISTED, true },
 	{ CHECK_SENDER, RESULT_DENIED, DISPOSITION_REJECT, REPLY_SENDER_DENIED, true },
+	{ CHECK_BOUNCE, RESULT_EXCEEDED, DISPOSITION_REJECT, REPLY_CLIENT_RETURNS, true },
 	{ CHECK_SENDER_DOMAIN, RESULT_NXDOMAIN, DISPOSITION_REJECT, REPLY_NO_SENDER_DOMAIN, false },
 	{ CHECK_SENDER_DOMAIN, RESULT_NULL_MX, DISPOSITION_REJECT, REPLY_SENDER_NULL_MX, false },
 	{ CHECK_SENDER_DOMAIN, RESULT_BAD_MX, DISPOSITION_REJECT, REPLY_SENDER_BAD_MX, false },
@@ -58,7 +59,7 @@ static struct finding *find_rule(size_t i, enum check_mode mode)
 
 	begin(mode);
 	f = found(rules[i].check, rules[i].result);
-	f->weight = rules[i].check == CHECK_DNSBL ? 3 : 0;
+	f->weight = rules[i].check == CHECK_DNSBL || rules[i].check == CHECK_BOUNCE ? 3 : 0;
 	return f;
 }
 
@@ -127,6 +128,26 @@ static void weights_are_added_up(void **state)
 	assert_int_equal(judge(&bob, false).reply, REPLY_CLIENT_LISTED);
 	found(CHECK_DNSBL, RESULT_LISTED)->weight = -1;
 	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+}
+
+/* It weighs with the zones where it is enforced; where it is watched, the record says what it would do. */
+static void a_client_that_returns_much_has_weight(void **state)
+{
+	struct finding *f;
+
+	(void)state;
+	begin(MODE_ENFORCE);
+	found(CHECK_DNSBL, RESULT_LISTED)->weight = 2;
+	f = found(CHECK_BOUNCE, RESULT_EXCEEDED);
+	f->weight = 1;
+	assert_int_equal(judge(&bob, false).reply, REPLY_CLIENT_LISTED);
+	conf.check_mode[CHECK_BOUNCE] = MODE_OBSERVE;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	assert_int_equal(f->would, DISPOSITION_REJECT);
+	client.class = CLIENT_ALLOWED;
+	f->would = DISPOSITION_ACCEPT;
+	assert_int_equal(judge(&bob, false).reply, REPLY_NONE);
+	assert_int_equal(f->would, DISPOSITION_ACCEPT);
 }
 
 static void an_allow_list_alone_refuses_nobody(void **state)
@@ -333,6 +354,7 @@ static void trouble_of_what_could_overrule_defers(void **state)
 UNIT_MAIN(T(each_rule_bites_when_enforced), T(observed_it_is_noted_and_changes_nothing),
 	T(observe_on_turns_every_rule_off), T(a_domain_has_its_own_mode),
 	T(role_accounts_are_exempt_from_reputation_alone), T(weights_are_added_up),
+	T(a_client_that_returns_much_has_weight),
 	T(an_allow_list_alone_refuses_nobody), T(who_is_allowed_skips_lists),
 	T(a_finding_about_another_recipient_is_not_ours), T(the_worst_speaks_and_the_first_of_equals),
 	T(knowledge_is_no_argument), T(spf_results_at_the_end), T(who_never_sends_hears_it_at_rcpt),

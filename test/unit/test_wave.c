@@ -67,9 +67,91 @@ static void a_wave_begins_and_ends(void **state)
 	assert_int_equal(look(NOW + HOUR), WAVE_GOES_ON);
 	/* An hour of little. */
 	assert_int_equal(notices(5, NOW + 2 * HOUR), WAVE_GOES_ON);
+	/* A look changes nothing; the next notice does. */
 	assert_int_equal(look(NOW + 3 * HOUR), WAVE_ENDS);
-	assert_int_equal(look(NOW + 3 * HOUR), WAVE_NOTHING);
+	assert_int_equal(look(NOW + 3 * HOUR), WAVE_ENDS);
 	assert_int_equal(wave.since, 0);
+	assert_int_equal(notices(1, NOW + 3 * HOUR), WAVE_ENDS);
+	assert_int_equal(notices(1, NOW + 3 * HOUR), WAVE_NOTHING);
+}
+
+/* ---- the table ---- */
+
+static char seen[1024];
+
+static void saw(void *arg, struct slice name, const struct wave *w)
+{
+	(void)arg;
+	snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%.*s:%u ", SLICE_ARG(name), w->this_hour);
+}
+
+static const char *going_on(struct waves *w, time_t now)
+{
+	seen[0] = '\0';
+	waves_each(w, store, now, saw, NULL);
+	return seen;
+}
+
+static const char *ended(struct waves *w, time_t now)
+{
+	seen[0] = '\0';
+	waves_end(w, store, now, saw, NULL);
+	return seen;
+}
+
+static void a_wave_that_nobody_adds_to_ends(void **state)
+{
+	static struct waves w;
+	const struct wave over = { .news = WAVE_ENDS };
+
+	(void)state;
+	w = (struct waves){ 0 };
+	assert_string_equal(going_on(&w, NOW), "");
+	notices(19, NOW);
+	assert_false(waves_note(&w, SLICE("bob@example.org"), 20, &wave));
+	assert_string_equal(going_on(&w, NOW), "");
+	for (int i = 0; i < 3; i++) {
+		notices(1, NOW);
+		assert_true(waves_note(&w, SLICE("bob@example.org"), 20, &wave));
+	}
+	assert_string_equal(going_on(&w, NOW), "bob@example.org:22 ");
+	assert_string_equal(ended(&w, NOW), "");
+	assert_string_equal(ended(&w, NOW + HOUR), "");
+	/* Status and timer see the end, the timer once. */
+	assert_string_equal(going_on(&w, NOW + 2 * HOUR), "");
+	assert_string_equal(ended(&w, NOW + 2 * HOUR), "bob@example.org:0 ");
+	assert_string_equal(ended(&w, NOW + 2 * HOUR + 60), "");
+	/* So the next notice has nothing to say aloud. */
+	assert_int_equal(notices(1, NOW + 3 * HOUR), WAVE_ENDS);
+	assert_false(waves_note(&w, SLICE("bob@example.org"), 20, &wave));
+	/* Unless it came first. */
+	assert_int_equal(notices(30, NOW + 3 * HOUR), WAVE_GOES_ON);
+	assert_true(waves_note(&w, SLICE("bob@example.org"), 20, &wave));
+	assert_true(waves_note(&w, SLICE("bob@example.org"), 20, &over));
+	assert_false(waves_note(&w, SLICE("bob@example.org"), 20, &over));
+}
+
+static void a_full_table_takes_no_more(void **state)
+{
+	static struct waves w;
+	const struct wave one = { .news = WAVE_BEGINS, .since = NOW };
+	char name[400];
+
+	(void)state;
+	w = (struct waves){ 0 };
+	for (unsigned i = 0; i < WAVES_SHOWN + 3; i++) {
+		snprintf(name, sizeof(name), "u%u@example.org", i);
+		assert_true(waves_note(&w, slice_of(name), 20, &one));
+	}
+	memset(name, 'x', sizeof(name));
+	assert_true(waves_note(&w, slice_make(name, sizeof(name)), 20, &one));
+	assert_true(waves_note(NULL, SLICE("a@b"), 20, &one));
+	for (unsigned i = 0; i < WAVES_SHOWN; i++)
+		assert_int_equal(w.places[i].state, 2);
+	/* None of them is in the store: all are over. */
+	assert_string_equal(going_on(&w, NOW), "");
+	assert_true(strlen(ended(&w, NOW)) > 16 * WAVES_SHOWN);
+	assert_int_equal(w.places[0].state, 0);
 }
 
 static void what_is_usual_is_no_wave(void **state)
@@ -92,6 +174,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_wave_begins_and_ends, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_wave_that_nobody_adds_to_ends, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_full_table_takes_no_more, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_usual_is_no_wave, set_up, tear_down),
 	};
 
