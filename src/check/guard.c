@@ -18,7 +18,7 @@ struct guard {
 	struct store *store;
 	bool recording;
 	bool incomplete;		/* something is missing, and the ledger does not say so yet */
-	uint64_t evicted;		/* entries that the store had thrown away when we looked */
+	uint64_t evicted;		/* entries of the ledger that the store had thrown away when we looked */
 	deadline look_again;
 };
 
@@ -59,9 +59,9 @@ static void look_for_loss(struct guard *g)
 		return;
 	g->look_again = deadline_in(EVICTION_LOOK);
 	store_stats(g->store, &stats);
-	if (stats.evicted != g->evicted)
+	if (stats.evicted_of[STORE_RECEIVED] != g->evicted)
 		g->incomplete = true;
-	g->evicted = stats.evicted;
+	g->evicted = stats.evicted_of[STORE_RECEIVED];
 }
 
 struct guard *guard_open(struct arena *a, struct store *store)

@@ -115,6 +115,7 @@ struct store_stats {
 	uint64_t entries[STORE_TABLE_COUNT];
 	/* Of this process. saved: puts that a delete took back before they cost a transaction. */
 	uint64_t puts, deletes, saved, commits, evicted, expired, failures;
+	uint64_t evicted_of[STORE_TABLE_COUNT];	/* `evicted`, table by table */
 	/* pending: of this slot (all slots for a reader); map: of the fullest environment. */
 	size_t pending, map_used, map_size;
 	unsigned slot;			/* in use; STORE_READ_ONLY */

@@ -84,7 +84,7 @@ struct writer {
 	bool evicting;
 
 	_Atomic uint32_t fake_now;	/* seconds; 0: real clock */
-	_Atomic uint64_t commits, evicted, expired, failures;
+	_Atomic uint64_t commits, evicted[STORE_TABLE_COUNT], expired, failures;
 };
 
 bool writer_start(struct writer *w, struct arena *a, const char **why);

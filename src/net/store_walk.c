@@ -150,7 +150,8 @@ void lmdb_stats(struct store *store, struct store_stats *out)
 	if (s->own) {
 		out->slot = s->own->number;
 		out->commits = atomic_load(&w->commits);
-		out->evicted = atomic_load(&w->evicted);
+		for (int t = 0; t < STORE_TABLE_COUNT; t++)
+			out->evicted += out->evicted_of[t] = atomic_load(&w->evicted[t]);
 		out->expired = atomic_load(&w->expired);
 		out->failures += atomic_load(&w->failures);
 		if (writer_error(w, s->error))

@@ -289,7 +289,7 @@ static bool evict_batch(struct writer *w)
 		/* Twice: the first may only have reached the end of the table. */
 		if (rows_delete(w, (enum store_table)t, true, w->chunk, &deleted, &visited) ||
 		    rows_delete(w, (enum store_table)t, true, w->chunk, &deleted, &visited)) {
-			atomic_fetch_add(&w->evicted, deleted);
+			atomic_fetch_add(&w->evicted[t], deleted);
 			return true;
 		}
 	}

@@ -23,6 +23,7 @@ static struct header in_header, out_header;
 static struct recipient alice, target;
 static struct notice notice;
 static nanoseconds now;
+static size_t map_size = 16u << 20;
 
 static void pass_time(nanoseconds span)
 {
@@ -39,7 +40,7 @@ static void read_header(struct header *h, const char *text)
 
 static int setup(void **state)
 {
-	struct store_conf store_conf = { .directory = directory, .map_size = 16u << 20, .synchronous = true };
+	struct store_conf store_conf = { .directory = directory, .map_size = map_size, .synchronous = true };
 	const char *why = "";
 
 	now = 1000 * NS_PER_SECOND;
@@ -353,6 +354,45 @@ static void what_was_not_recorded_makes_it_cold_again(void **state)
 	assert_false(judged()->only_observed);
 }
 
+static void fill(enum store_table table, uint32_t count)
+{
+	struct store_value value = { .length = 40, .expires = (uint32_t)(clock_wall_seconds() + 86400) };
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct slice part = slice_make((const char *)&i, sizeof(i));
+		struct store_key key = store_key(store, table, &part, 1);
+
+		while (store_put(store, table, &key, &value) != STORE_OK)
+			store_flush(store);
+	}
+	assert_true(store_flush(store));
+}
+
+static int setup_small(void **state)
+{
+	map_size = 2u << 20;
+	return setup(state);
+}
+
+/* A store that is full throws the cache away first: that is no loss of the ledger. */
+static void only_its_own_losses_make_it_cold(void **state)
+{
+	struct store_stats stats;
+	time_t since = guard_complete_since(store);
+
+	map_size = 16u << 20;
+	pass_time(DAY);
+	fill(STORE_CACHE, 20000);
+	store_stats(store, &stats);
+	assert_true(stats.evicted_of[STORE_CACHE] > 0 && stats.evicted_of[STORE_RECEIVED] == 0);
+	comes_in();
+	assert_int_equal(guard_complete_since(store), since);
+	fill(STORE_RECEIVED, 20000);
+	pass_time(HOUR);
+	comes_in();
+	assert_true(guard_complete_since(store) > since);
+}
+
 static void entries_end(void **state)
 {
 	comes_in();
@@ -384,4 +424,5 @@ UNIT_MAIN(S(an_answer_to_a_proven_sender_goes_out), S(the_returned_message_says_
 	S(what_only_the_wording_says_is_never_destroyed), S(a_forward_is_no_notice),
 	S(ordinary_mail_and_our_own_people_are_not_judged), S(reports_go_to_domains_that_have_written),
 	S(a_cold_ledger_only_observes), S(what_was_not_recorded_makes_it_cold_again), S(entries_end),
+	cmocka_unit_test_setup_teardown(only_its_own_losses_make_it_cold, setup_small, teardown),
 	S(without_a_store_nothing_is_decided))
