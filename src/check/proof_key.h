@@ -61,6 +61,11 @@ void proof_key_make(struct proof_key *out, char id, time_t created, time_t from)
 bool proof_keys_load(struct proof_keys *out, struct arena *a, const char *dir,
 	void (*say)(void *arg, const char *path, struct slice text, const struct proof_key_error *error), void *arg);
 
+/* What is wrong with the rights of a file that holds a secret; NULL: nothing. One that others can write proves what they like, one
+ * that everybody reads is none. */
+struct stat;
+const char *secret_file_unsafe(const struct stat *st);
+
 /* The key that makes proofs now; NULL: none. */
 const struct proof_key *proof_keys_signing(const struct proof_keys *keys, time_t now);
 /* The key of an identifier, over or not; NULL: not ours. */

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define WORD_SHOWN 20u	/* octets: a time is no longer, half a secret is */
+
 /* ---- keys ---- */
 
 struct key_report {
@@ -19,18 +21,18 @@ struct key_report {
 	const struct word *dir;
 };
 
-/* The text of a key file with its secret made unreadable. */
+/* The text of a key file without what may be its secret, also where the word before it is mistyped. */
 static struct slice without_secret(struct arena *a, struct slice text)
 {
 	struct str out = STR_IN(a);
 
 	while (text.n > 0) {
-		struct slice line = slice_split(&text, '\n'), rest = line, name = slice_word(&rest);
+		struct slice rest = slice_split(&text, '\n'), word;
 
-		if (slice_eq_nocase(name, SLICE("secret")))
-			str_puts(&out, "secret ...");
-		else
-			str_add(&out, line);
+		while ((word = slice_word(&rest)).n > 0) {
+			str_add(&out, word.n > WORD_SHOWN ? SLICE("...") : word);
+			str_addc(&out, ' ');
+		}
 		str_addc(&out, '\n');
 	}
 	return out.n ? str_slice(&out) : SLICE_NULL;
@@ -80,7 +82,8 @@ void loader_read_keys(struct loader *l, const struct statement *block)
 void loader_read_srs(struct loader *l, const struct statement *st)
 {
 	char bytes[SRS_FILE_MAX];
-	const char *path;
+	const char *path, *why = NULL;
+	struct stat about;
 	ssize_t n = -1;
 	int fd;
 
@@ -90,10 +93,12 @@ void loader_read_srs(struct loader *l, const struct statement *st)
 	}
 	path = slice_cstr(l->a, st->words[1].text);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd >= 0)
-		n = read(fd, bytes, sizeof(bytes));
+	if (fd >= 0 && fstat(fd, &about) == 0) {
+		why = secret_file_unsafe(&about);
+		n = why ? -1 : read(fd, bytes, sizeof(bytes));
+	}
 	if (n < 0)
-		report_error(&l->report, &st->words[1], "%s: %s", path, strerrordesc_np(errno));
+		report_error(&l->report, &st->words[1], "%s: %s", path, why ? why : strerrordesc_np(errno));
 	if (fd >= 0)
 		close(fd);
 	if (n < 0)

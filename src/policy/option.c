@@ -55,7 +55,7 @@ const struct option options[] = {
 	{ "", "workers", OPTION_COUNT_NUMBER, NULL, 0, 64, "0", "N", "Worker processes; 0: one per core.", SITE(workers) },
 	{ "", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, "enforce", "MODE", "The mode of the whole site. observe records what would have been refused and refuses nothing by judgement. Broken protocol, limits, and recipients that their backend refuses are refused in any mode.", SITE(mode) },
 	{ "", "help-url", OPTION_WORD, NULL, NONE, NULL, "URL", "Put into refusals, with the reference behind it.", SITE(help_url) },
-	{ "", "srs-secret", CUSTOM, NULL, NONE, NULL, "FILE", "Secrets of the site's sender rewriting (SRS), one a line, as postsrsd has them: bounces to SRS0 and SRS1 addresses of the site are then proved or refuted by their hash.", NO_FIELD },
+	{ "", "srs-secret", CUSTOM, NULL, NONE, NULL, "FILE", "Secrets of the site's sender rewriting (SRS), one a line, as postsrsd has them: bounces to SRS0 and SRS1 addresses of the site are then proved or refuted by their hash. Nobody but its owner may write the file, and not everybody may read it.", NO_FIELD },
 	{ "", "log", OPTION_CHOICE, "stderr|syslog", NONE, "stderr", "WHERE", "Where the operator's log goes when spurnd runs in the background; in the foreground it is standard error.", SITE(log_syslog) },
 	{ "", "dnsbl-threshold", OPTION_INTEGER, NULL, 1, 1000, "3", "SCORE", "A client is refused when the weights of the lists that name it reach this.", SITE(dnsbl.threshold) },
 	{ "", "dnsbl-timeout", OPTION_DURATION, NULL, 1, 60 * NS_PER_SECOND, "5s", "DURATION", "All DNS list questions of one moment together; what has not answered by then is unknown.", SITE(dnsbl.timeout) },

@@ -4,6 +4,11 @@
 #include "policy/config.h"
 #include "policy/option.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 static struct arena arena;
 static struct str said;
 static unsigned messages;
@@ -113,6 +118,7 @@ static const struct {
 	{ "keys { }", "conf:3:1: error: keys without dir" },
 	{ "keys { dir /nonexistent/keys; }", "conf:3:12: error: /nonexistent/keys: No such file or directory" },
 	{ "keys { dir /; liftime 3d; }", "did you mean 'lifetime'?" },
+	{ "srs-secret /etc/passwd;", "conf:3:12: error: /etc/passwd: everybody can read it" },
 	{ "srs-secret /nonexistent/secret;", "conf:3:12: error: /nonexistent/secret: No such file or directory" },
 	{ "listener inbound two { address 127.0.0.1:1; no-tag-to @example.com; }", "no-tag-to belongs to an outbound" },
 	{ "hostname nodots;", "hostname 'nodots' is no full domain name" },
@@ -342,6 +348,30 @@ static void bounces_and_keys(void **state)
 	config_unref(c);
 }
 
+/* Whatever is wrong with a key file, its secret is not said. */
+static void a_key_file_with_a_mistake(void **state)
+{
+	static const char *const names[] = { "secret AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=x", "sekret AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+		"secret=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" };
+	char dir[] = "/tmp/spurn-test-keys-XXXXXX", path[64];
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/1.key", dir);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		FILE *f = fopen(path, "w");
+
+		fprintf(f, "version 1\nid 1\nfrom 2026-11-23T07:47:10Z\n%s\n", names[i]);
+		fchmod(fileno(f), 0600);
+		fclose(f);
+		said = STR_IN(&arena);
+		assert_null(parse(arena_printf(&arena, HEAD "keys { dir %s; }\n" DOMAIN, dir)));
+		assert_true(slice_search(str_slice(&said), slice_of(arena_printf(&arena, "%s:4:", path))) >= 0);
+		assert_true(slice_search(str_slice(&said), SLICE("AAECAwQ")) < 0);
+	}
+	unlink(path);
+	rmdir(dir);
+}
+
 static void a_file_that_is_not_there(void **state)
 {
 	said = STR_IN(&arena);
@@ -353,4 +383,4 @@ UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_o
 	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
 	T(blocks_of_later_versions_are_warned_about), T(bounces_and_keys), T(checks_have_options_of_their_own),
 	T(blocks_of_later_versions_are_warned_about), T(scanners_and_who_wants_them), T(mistakes_about_scanners), T(rules_about_content),
-	T(a_file_that_is_not_there))
+	T(a_key_file_with_a_mistake), T(a_file_that_is_not_there))
