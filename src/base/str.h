@@ -114,6 +114,8 @@ const char *str_cstr(struct str *b);
 void str_escaped(struct str *b, struct slice s, size_t max);
 /* A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void str_json(struct str *b, struct slice s);
+/* A code point as UTF-8 (RFC 3629 section 3). */
+void str_utf8(struct str *b, uint32_t code);
 /* RFC 3461 section 4 xtext, and back. Decoding: false for a malformed one, nothing added;
  * lower case in "+2b" is understood too, since peers write it. */
 void str_xtext(struct str *b, struct slice s);

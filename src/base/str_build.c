@@ -188,6 +188,25 @@ void str_json(struct str *b, struct slice s)
 	str_addc(b, '"');
 }
 
+void str_utf8(struct str *b, uint32_t code)
+{
+	if (code < 0x80) {
+		str_addc(b, (char)code);
+		return;
+	}
+	if (code < 0x800) {
+		str_addc(b, (char)(0xc0 | code >> 6));
+	} else if (code < 0x10000) {
+		str_addc(b, (char)(0xe0 | code >> 12));
+		str_addc(b, (char)(0x80 | (code >> 6 & 0x3f)));
+	} else {
+		str_addc(b, (char)(0xf0 | code >> 18));
+		str_addc(b, (char)(0x80 | (code >> 12 & 0x3f)));
+		str_addc(b, (char)(0x80 | (code >> 6 & 0x3f)));
+	}
+	str_addc(b, (char)(0x80 | (code & 0x3f)));
+}
+
 /* ---- xtext ----
  * RFC 3461 section 4:
  *   xtext = *( xchar / hexchar )

@@ -176,13 +176,6 @@ static void ask_ledger(struct examination *x)
 
 /* ---- the failed recipients ---- */
 
-static struct slice domain_of(struct slice canonical)
-{
-	ptrdiff_t at = slice_rfind(canonical, '@');
-
-	return at < 0 ? SLICE_NULL : slice_from(canonical, (size_t)at + 1);
-}
-
 /* Has the addressee written to the domain of this one lately? */
 static bool wrote_to_domain_of(struct examination *x, struct slice canonical)
 {
@@ -191,7 +184,7 @@ static bool wrote_to_domain_of(struct examination *x, struct slice canonical)
 
 	if (!x->q->store)
 		return false;
-	status = sent_wrote_to(x->q->store, x->q->addressee, domain_of(canonical), &when);
+	status = sent_wrote_to(x->q->store, x->q->addressee, address_domain(canonical), &when);
 	x->out->store_trouble |= status == STORE_TROUBLE;
 	return status == STORE_OK;
 }
@@ -369,12 +362,12 @@ static bool is_plausible_by_domain(struct examination *x)
 		if (!address_canonical(x->a, r->address, SLICE_NULL, &canonical) || !wrote_to_domain_of(x, canonical))
 			continue;
 		what = slice_of(arena_printf(x->a, "pair %.*s %.*s", SLICE_ARG(q->addressee),
-			SLICE_ARG(domain_of(canonical))));
+			SLICE_ARG(address_domain(canonical))));
 		if (sent_count(q->store, what, true, q->remember, q->now, life_seconds(q), &n) == STORE_OK &&
 		    n.foreign <= q->conf->foreign_limit) {
 			conclude(x, RESULT_PLAUSIBLE, BOUNCE_BY_LEDGER, arena_printf(x->a,
 				"it proves nothing, and this address has written to %.*s lately",
-				SLICE_ARG(domain_of(canonical))));
+				SLICE_ARG(address_domain(canonical))));
 			return true;
 		}
 	}

@@ -38,7 +38,7 @@ static struct slice sender_of(const struct envelope *e, const char **proven)
 static struct store_key contact_key(struct store *store, struct slice proven, const struct envelope *e, struct arena *a)
 {
 	struct ip net = network_of(&e->client->ip);
-	struct slice from = slice_from(e->reverse_canonical, (size_t)(slice_rfind(e->reverse_canonical, '@') + 1));
+	struct slice from = address_domain(e->reverse_canonical);
 	struct slice by_domain[] = { SLICE("greylist domain"), domain_canonical(a, proven) };
 	struct slice by_network[] = { SLICE("greylist network"),
 		slice_make((const char *)net.bytes, sizeof(net.bytes)), from };

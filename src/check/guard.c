@@ -108,13 +108,6 @@ struct proven {
 	size_t count;
 };
 
-static struct slice domain_of(struct slice canonical)
-{
-	ptrdiff_t at = slice_rfind(canonical, '@');
-
-	return at < 0 ? SLICE_NULL : slice_from(canonical, (size_t)at + 1);
-}
-
 /* Relaxed alignment (RFC 7489 section 3.1.1). */
 static bool is_signed(const struct envelope *e, struct slice domain)
 {
@@ -126,7 +119,7 @@ static bool is_signed(const struct envelope *e, struct slice domain)
 
 static bool reverse_path_proven(const struct envelope *e)
 {
-	struct slice domain = domain_of(e->reverse_canonical);
+	struct slice domain = address_domain(e->reverse_canonical);
 
 	if (domain.n == 0)
 		return false;
@@ -167,7 +160,7 @@ static void find_proven(struct proven *p, const struct envelope *e, const struct
 		struct slice canonical;
 
 		if (address_canonical(e->arena, m->address, SLICE_NULL, &canonical) &&
-		    author_proven(e, domain_of(canonical)))
+		    author_proven(e, address_domain(canonical)))
 			add_proven(p, canonical);
 	}
 }
@@ -200,7 +193,7 @@ static void write_proven(struct writing *w, const struct envelope *e, const stru
 			write_down(w, GUARD_ANSWER, e->message.id, proven.address[i], false);
 		for (const struct recipient *r = e->recipients; r; r = r->next)
 			write_down(w, GUARD_PAIR, r->canonical, proven.address[i], false);
-		write_down(w, GUARD_DOMAIN, domain_of(proven.address[i]), SLICE_NULL, false);
+		write_down(w, GUARD_DOMAIN, address_domain(proven.address[i]), SLICE_NULL, false);
 	}
 }
 

@@ -107,13 +107,6 @@ static const char *about(struct judging *j, struct slice address, const char *wh
 	return arena_printf(j->e->arena, "%s %s", finding_escaped(j->e->arena, address, 120), what);
 }
 
-static struct slice remote_domain(struct slice canonical)
-{
-	ptrdiff_t at = slice_rfind(canonical, '@');
-
-	return at < 0 ? canonical : slice_from(canonical, (size_t)at + 1);
-}
-
 /* RFC 7489 section 7.2.1.1 and RFC 8460 section 5.3: whom a report is about stands in its subject. */
 static struct slice reported_domain(struct judging *j)
 {
@@ -137,7 +130,7 @@ static bool answers_domain(struct judging *j, struct slice address)
 	struct slice domain = reported_domain(j);
 	struct guard_note note;
 
-	return is_known(j, GUARD_DOMAIN, remote_domain(address), SLICE_NULL, &note) ||
+	return is_known(j, GUARD_DOMAIN, address_domain(address), SLICE_NULL, &note) ||
 		(domain.n > 0 && is_known(j, GUARD_DOMAIN, domain, SLICE_NULL, &note));
 }
 
@@ -220,7 +213,7 @@ static enum reply_turn turn_of(struct judging *j, struct slice user, struct slic
 static bool is_flood(struct judging *j, struct slice user, struct slice address)
 {
 	const struct rate_limit *limit = &j->conf->reply_rate;
-	struct store_key key = guard_key(j->store, GUARD_FLOOD, user, remote_domain(address));
+	struct store_key key = guard_key(j->store, GUARD_FLOOD, user, address_domain(address));
 	struct guard_note note = { 0 };
 	uint32_t now = (uint32_t)clock_wall_seconds();
 
@@ -253,7 +246,7 @@ static void ration(struct judging *j, struct slice address)
 		j->reason = about(j, address, "has had an automatic reply of this user lately");
 	} else if (turn == REPLY_FIRST && is_flood(j, user, address)) {
 		j->result = RESULT_REPEATED;
-		j->reason = about(j, remote_domain(address), "has had too many automatic replies of this user");
+		j->reason = about(j, address_domain(address), "has had too many automatic replies of this user");
 	}
 }
 
@@ -317,10 +310,10 @@ void guard_judge(struct guard *g, const struct guard_conf *conf, const struct en
 	if (is_forward(&j))
 		return;
 	for (const struct recipient *r = e->recipients; r; r = r->next)
-		if (!is_ours(arg, remote_domain(r->canonical)))
+		if (!is_ours(arg, address_domain(r->canonical)))
 			judge_recipient(&j, r->canonical);
 	for (const struct recipient *r = e->recipients; r; r = r->next)
-		if (!is_ours(arg, remote_domain(r->canonical)))
+		if (!is_ours(arg, address_domain(r->canonical)))
 			ration(&j, r->canonical);
 	if (j.result != RESULT_NONE)
 		add_result(&j, found, began);

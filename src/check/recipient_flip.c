@@ -83,7 +83,7 @@ static void window_judge(struct flip_window *w)
 
 struct flip_window *flip_window_of(struct slice canonical)
 {
-	struct slice domain = slice_from(canonical, (size_t)(slice_rfind(canonical, '@') + 1));
+	struct slice domain = address_domain(canonical);
 	uint64_t hash = hash_bytes(domain.p, domain.n);
 	struct table_link *link = table_find(&windows, hash, window_match, &domain);
 	struct flip_window *w;

@@ -12,6 +12,7 @@
 #include "check/sent.h"
 
 #include "base/log.h"
+#include "wire/address.h"
 
 #define DAY 86400
 #define EXIT_STEP 60			/* seconds between two notes that a domain's mail leaves here */
@@ -97,13 +98,6 @@ static enum store_status put_outside(struct store *s, struct slice message_id, s
 	return store_put(s, STORE_SENT, &key, &value);
 }
 
-static struct slice domain_of(struct slice canonical)
-{
-	ptrdiff_t at = slice_rfind(canonical, '@');
-
-	return at < 0 ? SLICE_NULL : slice_from(canonical, (size_t)at + 1);
-}
-
 enum store_status sent_wrote_to(struct store *s, struct slice sender, struct slice domain, time_t *when)
 {
 	struct store_key key = key_of(s, "pair", sender, domain, SLICE_NULL);
@@ -148,7 +142,7 @@ enum store_status sent_put(struct store *s, struct slice message_id, struct slic
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t hash = recipient_hash(s, recipients[i]);
 
-		if (put_pair(s, sender, domain_of(recipients[i]), now, life) != STORE_OK)
+		if (put_pair(s, sender, address_domain(recipients[i]), now, life) != STORE_OK)
 			worst = STORE_TROUBLE;
 		if (message_id.n == 0 || is_inside(&e, hash))
 			continue;

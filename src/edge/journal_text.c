@@ -157,21 +157,6 @@ static int hex4(const char *p)
 	return value;
 }
 
-/* str_json() writes \u for control characters alone. */
-static void add_code_point(struct str *out, int c)
-{
-	if (c < 0x80) {
-		str_addc(out, (char)c);
-	} else if (c < 0x800) {
-		str_addc(out, (char)(0xc0 | c >> 6));
-		str_addc(out, (char)(0x80 | (c & 0x3f)));
-	} else {
-		str_addc(out, (char)(0xe0 | c >> 12));
-		str_addc(out, (char)(0x80 | (c >> 6 & 0x3f)));
-		str_addc(out, (char)(0x80 | (c & 0x3f)));
-	}
-}
-
 void journal_unescape(struct str *out, struct slice raw)
 {
 	for (size_t i = 0; i < raw.n; i++) {
@@ -192,7 +177,7 @@ void journal_unescape(struct str *out, struct slice raw)
 		case 'u':
 			code = raw.n - i > 4 ? hex4(raw.p + i + 1) : -1;
 			if (code >= 0) {
-				add_code_point(out, code);
+				str_utf8(out, (uint32_t)code);
 				i += 4;
 			}
 			break;

@@ -345,7 +345,7 @@ static void count_rates(struct transaction *tx, const struct recipient *r)
 	const struct envelope *e = &tx->envelope;
 	struct rates *rates = tx->session->edge->services.rates;
 	struct ip net = ip_client_net(&e->client->ip);
-	struct slice sender = slice_from(e->reverse_canonical, (size_t)(slice_rfind(e->reverse_canonical, '@') + 1));
+	struct slice sender = address_domain(e->reverse_canonical);
 
 	if (!rates || tx->session->listener->outbound || e->client->class != CLIENT_STRANGER ||
 	    tx->config->check_mode[CHECK_RATE] == MODE_OFF)

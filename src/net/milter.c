@@ -165,13 +165,6 @@ static const char *const usual_macros[MILTER_STAGES] = {
 	[MILTER_AT_EOM] = "i",
 };
 
-static struct slice host_of(struct slice address)
-{
-	ptrdiff_t at = slice_rfind(address, '@');
-
-	return at < 0 ? SLICE_NULL : slice_from(address, (size_t)at + 1);
-}
-
 static struct slice text_or(const char *text, const char *otherwise)
 {
 	return slice_of(text ? text : otherwise);
@@ -216,7 +209,7 @@ static struct slice envelope_macro(struct dialogue *d, struct slice name, const 
 	if (slice_eq(name, SLICE("{mail_addr}")))
 		return d->q->reverse_path;
 	if (slice_eq(name, SLICE("{mail_host}")))
-		return host_of(d->q->reverse_path);
+		return address_domain(d->q->reverse_path);
 	if (slice_eq(name, SLICE("{mail_mailer}")))
 		return SLICE("smtp");
 	if (!r)
@@ -224,7 +217,7 @@ static struct slice envelope_macro(struct dialogue *d, struct slice name, const 
 	if (slice_eq(name, SLICE("{rcpt_addr}")))
 		return rcpt;
 	if (slice_eq(name, SLICE("{rcpt_host}")))
-		return host_of(rcpt);
+		return address_domain(rcpt);
 	return slice_eq(name, SLICE("{rcpt_mailer}")) ? SLICE("smtp") : SLICE_NULL;
 }
 

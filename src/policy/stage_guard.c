@@ -79,7 +79,7 @@ static bool is_ours(void *arg, struct slice domain)
 
 static const struct domain_conf *domain_of(const struct config *c, struct slice canonical)
 {
-	return config_domain(c, slice_from(canonical, (size_t)(slice_rfind(canonical, '@') + 1)));
+	return config_domain(c, address_domain(canonical));
 }
 
 /* Whose notice it is: of the domain that sends it, or, under the null reverse-path, writes it. NULL: of none of ours. */

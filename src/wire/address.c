@@ -584,3 +584,10 @@ bool address_canonical(struct arena *a, struct slice text, struct slice separato
 	*out = form.canonical;
 	return true;
 }
+
+struct slice address_domain(struct slice address)
+{
+	ptrdiff_t at = slice_rfind(address, '@');
+
+	return at < 0 ? SLICE_NULL : slice_from(address, (size_t)at + 1);
+}

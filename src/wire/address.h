@@ -63,5 +63,7 @@ bool address_form(struct arena *a, const struct path *p, struct slice separators
 	struct address_form *out);
 /* "user@Example.ORG" from a file or configuration, same folding; no angle brackets. */
 bool address_canonical(struct arena *a, struct slice text, struct slice separators, struct slice *out);
+/* What stands behind the last @; empty if there is none. */
+struct slice address_domain(struct slice address);
 
 #endif

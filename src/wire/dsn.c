@@ -43,33 +43,6 @@ static struct slice without_comment(struct slice s)
 	return slice_trim(open >= 0 ? slice_head(s, (size_t)open) : s);
 }
 
-static void utf8_add(struct str *out, uint64_t c)
-{
-	char *p = str_room(out, 4);
-
-	if (c < 0x80) {
-		p[0] = (char)c;
-		out->n += 1;
-		return;
-	}
-	if (c < 0x800) {
-		p[0] = (char)(0xc0 | c >> 6);
-		p[1] = (char)(0x80 | (c & 0x3f));
-		out->n += 2;
-	} else if (c < 0x10000) {
-		p[0] = (char)(0xe0 | c >> 12);
-		p[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		p[2] = (char)(0x80 | (c & 0x3f));
-		out->n += 3;
-	} else {
-		p[0] = (char)(0xf0 | c >> 18);
-		p[1] = (char)(0x80 | (c >> 12 & 0x3f));
-		p[2] = (char)(0x80 | (c >> 6 & 0x3f));
-		p[3] = (char)(0x80 | (c & 0x3f));
-		out->n += 4;
-	}
-}
-
 /* RFC 6533 section 3: EmbeddedUnicodeChar = "\x{" HEXPOINT "}" stands for a character. */
 static struct slice embedded_unicode(struct arena *a, struct slice s)
 {
@@ -85,7 +58,7 @@ static struct slice embedded_unicode(struct arena *a, struct slice s)
 				c = c << 4 | (uint64_t)ascii_hex(s.p[at]);
 		if (digits > 1 && at < s.n && s.p[at] == '}' && c >= 0x10 && c <= 0x10ffff &&
 		    (c < 0xd800 || c > 0xdfff)) {
-			utf8_add(&out, c);
+			str_utf8(&out, (uint32_t)c);
 			i = at;
 		} else {
 			str_addc(&out, s.p[i]);

@@ -293,20 +293,6 @@ static const uint16_t windows_1252[32] = {
 	0x0178,
 };
 
-static void utf8_add(struct str *out, uint32_t c)
-{
-	if (c < 0x80) {
-		str_addc(out, (char)c);
-	} else if (c < 0x800) {
-		str_addc(out, (char)(0xc0 | c >> 6));
-		str_addc(out, (char)(0x80 | (c & 0x3f)));
-	} else {
-		str_addc(out, (char)(0xe0 | c >> 12));
-		str_addc(out, (char)(0x80 | (c >> 6 & 0x3f)));
-		str_addc(out, (char)(0x80 | (c & 0x3f)));
-	}
-}
-
 /* ISO-8859-1 is read as windows-1252, which those who say so write (WHATWG Encoding Standard, section 4.2). */
 static bool is_latin(struct slice charset)
 {
@@ -333,7 +319,7 @@ struct slice mime_charset(struct arena *a, struct slice charset, struct slice te
 			c = windows_1252[c - 0x80];
 		else if (c == 0xa4 && iso15)
 			c = 0x20ac;
-		utf8_add(&out, c);
+		str_utf8(&out, c);
 	}
 	return str_slice(&out);
 }
