@@ -358,13 +358,15 @@ static bool is_plausible_by_domain(struct examination *x)
 	for (const struct notice_recipient *r = q->notice->recipients; r; r = r->next) {
 		struct slice what;
 		struct sent_counts n;
+		enum store_status status;
 
 		if (!address_canonical(x->a, r->address, SLICE_NULL, &canonical) || !wrote_to_domain_of(x, canonical))
 			continue;
 		what = slice_of(arena_printf(x->a, "pair %.*s %.*s", SLICE_ARG(q->addressee),
 			SLICE_ARG(address_domain(canonical))));
-		if (sent_count(q->store, what, true, q->remember, q->now, life_seconds(q), &n) == STORE_OK &&
-		    n.foreign <= q->conf->foreign_limit) {
+		status = sent_count(q->store, what, true, q->remember, q->now, life_seconds(q), &n);
+		x->out->store_trouble |= status == STORE_TROUBLE;
+		if (status == STORE_OK && n.foreign <= q->conf->foreign_limit) {
 			conclude(x, RESULT_PLAUSIBLE, BOUNCE_BY_LEDGER, arena_printf(x->a,
 				"it proves nothing, and this address has written to %.*s lately",
 				SLICE_ARG(address_domain(canonical))));

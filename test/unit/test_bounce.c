@@ -253,6 +253,25 @@ static void written_to_lately(void **state)
 	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
 }
 
+/* The store can be read and not written: how many there have been cannot be told, so nobody is refused for it. */
+static void counts_that_cannot_be_kept(void **state)
+{
+	struct store_conf reader_conf = { .directory = dir, .slot = STORE_READ_ONLY, .map_size = 16 << 20 };
+	const char *why = NULL;
+	struct store *reader;
+
+	(void)state;
+	sent(ID);
+	assert_true(store_flush(store));
+	reader = store_open(&arena, &reader_conf, &why);
+	assert_non_null(reader);
+	question.store = reader;
+	notice.original = (struct notice_original){ .form = NOTICE_FORM_NONE };
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	assert_true(proof.store_trouble);
+	store_close(reader);
+}
+
 static void a_reply_refers(void **state)
 {
 	(void)state;
@@ -334,6 +353,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_replay_is_refused_in_the_end, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_strangers_message_under_our_tag, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(written_to_lately, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(counts_that_cannot_be_kept, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_reply_refers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_forwarded_message_bounces, set_up, tear_down),
 	};
