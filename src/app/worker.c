@@ -230,8 +230,7 @@ static void open_state(const struct config *c)
 		log_alert("store: %s; mail flows without ledger", why);
 	else if (why)
 		log_warning("store: %s", why);
-	if (worker.edge.services.store)
-		worker.edge.services.guard = guard_open(&arena, worker.edge.services.store);
+	worker.edge.services.guard = guard_open(&arena, worker.edge.services.store);
 	why = NULL;
 	worker.edge.journal = journal_open(&arena, &journal, &why);
 	if (!worker.edge.journal) {

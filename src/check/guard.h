@@ -46,6 +46,7 @@ enum guard_action { GUARD_DESTROY, GUARD_REFUSE };
 /* One per worker. */
 struct guard;
 
+/* store: NULL if it could not be opened; then nothing is recorded, and no notice can be judged. */
 struct guard *guard_open(struct arena *a, struct store *store);
 struct store *guard_store(const struct guard *g);
 /* recording: the inbound side writes the ledger from now on; false: it does not, and what there is will not be complete. */

@@ -160,6 +160,7 @@ static ASYNC void judge(struct bounce_stage *s, deadline until)
 		look_for_signature(s, until);
 	q->remember = true;
 	bounce_judge(&s->proof, q, e->arena);
+	s->proof.store_trouble |= !q->store;	/* it could not be opened */
 }
 
 static void learn(struct bounce_stage *s)

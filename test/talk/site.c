@@ -228,7 +228,15 @@ static void open_store(void)
 		fprintf(stderr, "talk: store: %s\n", why);
 		exit(2);
 	}
+	site.store = site.edge.services.store;
+	site.edge.services.guard = guard_open(&site.arena, site.store);
+}
+
+void site_store(bool there)
+{
+	site.edge.services.store = there ? site.store : NULL;
 	site.edge.services.guard = guard_open(&site.arena, site.edge.services.store);
+	guard_configure(site.edge.services.guard, stage_guard_wanted(site.config));
 }
 
 static void open_journal(void)
@@ -319,7 +327,7 @@ void site_close(void)
 {
 	edge_drain(&site.edge, true);
 	site_settle();
-	store_close(site.edge.services.store);
+	store_close(site.store);
 	scanners_close(site.edge.services.scanners);
 	dkim_keys_close(site.edge.services.dkim_keys);
 	journal_close(site.edge.journal);

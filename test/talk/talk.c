@@ -738,6 +738,16 @@ static void step_worker(struct slice rest)
 	site_worker_dies();
 }
 
+/* store gone|back */
+static void step_store(struct slice rest)
+{
+	rest = slice_trim(rest);
+	if (!slice_eq(rest, SLICE("gone")) && !slice_eq(rest, SLICE("back")))
+		fail("store gone|back");
+	open_site();
+	site_store(slice_eq(rest, SLICE("back")));
+}
+
 static void step_wait(struct slice rest)
 {
 	nanoseconds span;
@@ -809,7 +819,7 @@ static const struct {
 	{ "use", step_use }, { "C:", step_say }, { "S:", step_expect }, { "raw", step_raw }, { "last", step_last }, { "text", step_text },
 	{ "flood", step_flood }, { "silence", step_silence }, { "closed", step_closed }, { "hangup", step_hangup },
 	{ "wait", step_wait }, { "journal", step_journal }, { "ledger", step_ledger }, { "observe", step_observe },
-	{ "file", step_file }, { "deaf", step_deaf }, { "tls", step_tls }, { "worker", step_worker },
+	{ "file", step_file }, { "deaf", step_deaf }, { "tls", step_tls }, { "worker", step_worker }, { "store", step_store },
 };
 
 static void play_step(struct slice line)

@@ -20,6 +20,7 @@ struct site {
 	uint64_t counters[EDGE_COUNTER_COUNT];
 	bool observe_all;
 	void *rate_memory;
+	struct store *store;
 	struct arena arena;
 };
 extern struct site site;
@@ -32,6 +33,8 @@ void site_close(void);
 void site_learn(void);
 /* The worker is replaced by another process, as the others see it: what it left open in the store is nobody's. */
 void site_worker_dies(void);
+/* Whether there is a store; without one the worker goes on as if it could not open it. */
+void site_store(bool there);
 /* Answers about a name are forgotten. */
 void site_dns_forget(struct slice name);
 /* One answer of the DNS table. value: record data, or NXDOMAIN, NODATA, SERVFAIL, TIMEOUT. */
