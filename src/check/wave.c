@@ -5,6 +5,8 @@
  */
 #include "check/wave.h"
 
+#include <stdatomic.h>
+
 #define HOUR 3600u
 #define DAY 86400u
 #define TIMES 5u		/* the average */
@@ -103,12 +105,12 @@ static void take_place(struct waves *w, struct slice name, uint32_t least)
 	for (struct wave_place *p = w->places; p < w->places + WAVES_SHOWN; p++) {
 		uint32_t free = 0;
 
-		if (!__atomic_compare_exchange_n(&p->state, &free, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		if (!atomic_compare_exchange_strong(&p->state, &free, 1))
 			continue;
 		p->least = least;
 		p->length = (uint32_t)name.n;
 		memcpy(p->name, name.p, name.n);
-		__atomic_store_n(&p->state, 2, __ATOMIC_RELEASE);
+		atomic_store(&p->state, 2);
 		return;
 	}
 }
@@ -124,7 +126,7 @@ bool waves_note(struct waves *w, struct slice name, uint32_t least, const struct
 	if (!p && seen->since)
 		take_place(w, name, least);
 	if (p && !seen->since)
-		return __atomic_compare_exchange_n(&p->state, &taken, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+		return atomic_compare_exchange_strong(&p->state, &taken, 0);
 	return p || seen->since;
 }
 
@@ -161,7 +163,7 @@ void waves_end(struct waves *w, struct store *s, time_t now, void (*fn)(void *ar
 		struct wave wave;
 
 		if (looked == minute || !copy_place(p, &copy) ||
-		    !__atomic_compare_exchange_n(&p->looked, &looked, minute, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		    !atomic_compare_exchange_strong(&p->looked, &looked, minute))
 			continue;
 		if (wave_look(s, name_of(&copy), copy.least, false, now, &wave) == STORE_OK && !wave.since &&
 		    waves_note(w, name_of(&copy), copy.least, &wave))
