@@ -120,6 +120,38 @@ static void what_a_bounce_returns(void **state)
 		"Content-Type: message/rfc822\r\n\r\n" MULTI ZIPPED "--b--\r\n--r--\r\n", 50)->result, RESULT_REFUSED);
 }
 
+/* The returned message in a transfer encoding, which RFC 2046 forbids and servers use all the same: seen as what it is, whatever its
+ * own parts are encoded in. */
+static void what_a_bounce_returns_encoded(void **state)
+{
+	static const char *const encodings[][2] = {
+		{ "message/rfc822", "base64" }, { "message/global", "base64" }, { "message/rfc822", "quoted-printable" },
+	};
+	struct content_rule *host;
+	const char *why;
+
+	(void)state;
+	rule(RULE_ATTACHMENT, 10, "*.exe");
+	host = rule(RULE_HOST, 3, NULL);
+	host->list.entries = address_set_new(&arena);
+	assert_true(address_set_add_host(host->list.entries, SLICE("spam.example"), &why));
+	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++)
+		for (size_t piece = 1; piece < 200; piece += 33) {
+			static const char returned[] = MULTI ZIPPED "--b\r\n\r\nhttp://spam.example/\r\n--b--\r\n";
+			struct str text = STR_IN(&arena);
+
+			str_printf(&text, HEAD "Content-Type: multipart/report; boundary=r\r\n\r\n--r\r\n\r\nSorry.\r\n--r\r\n"
+				"Content-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n", encodings[i][0], encodings[i][1]);
+			if (encodings[i][1][0] == 'b')
+				str_base64(&text, slice_of(returned));
+			else
+				for (const char *c = returned; *c; c++)
+					str_printf(&text, *c == '=' ? "=3D" : "%c", *c);
+			str_puts(&text, "\r\n--r--\r\n");
+			assert_int_equal(judge(str_cstr(&text), piece)->weight, 13);
+		}
+}
+
 static void hosts_in_links(void **state)
 {
 	static const struct { const char *text; bool hit; } cases[] = {
@@ -172,4 +204,5 @@ static void headers_and_types(void **state)
 }
 
 UNIT_MAIN(test(patterns), test(names_of_attachments), test(names_in_archives_and_locks), test(what_a_bounce_returns),
+	test(what_a_bounce_returns_encoded),
 	test(hosts_in_links), test(digests_of_parts), test(headers_and_types))
