@@ -34,8 +34,9 @@ int tool_sent(struct tool *t, int argc, char **argv)
 		if (strpbrk(argv[i], " \t\r\n"))
 			return tool_misused(t, "no blanks: %s", tool_safe(t, slice_of(argv[i])));
 	answer = tool_ask(t, arena_printf(&t->arena, "sent %s %s", argv[0], argv[1]), &status);
+	/* 1 is the answer that nothing is known. */
 	if (!answer)
-		return status;
+		return status == 1 ? EX_DATAERR : status;
 	value = tool_parse(answer, strlen(answer));
 	if (!value)
 		return EX_DATAERR;
