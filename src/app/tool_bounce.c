@@ -24,6 +24,7 @@ struct bounce_run {
 	bool told;			/* the reader has the header section */
 	const struct config *config;	/* NULL: nothing is proved */
 	struct bounce_proof proof;
+	bool enrolled;			/* all mail of the addressee's domain leaves marked */
 };
 
 /* ---- feeding ---- */
@@ -78,8 +79,10 @@ static bool addressee_of(struct bounce_run *b, struct address_form *out)
 			continue;
 		at = slice_rfind(out->canonical, '@');
 		d = config_domain(b->config, slice_from(out->canonical, (size_t)at + 1));
-		if (d && address_form(&b->arena, &p, d->separators, out))
+		if (d && address_form(&b->arena, &p, d->separators, out)) {
+			b->enrolled = d->bounces.enrolled;
 			return true;
+		}
 	}
 	return false;
 }
@@ -166,9 +169,18 @@ static const char *sentence_of(enum notice_kind k)
 	return sentences[k];
 }
 
-static const char *advice_on(enum result proof)
+/* A message of an enrolled domain would bear our mark, if what is returned has its whole header section. */
+static bool is_never_sent(const struct bounce_run *b, const struct notice_original *o)
 {
-	switch (proof) {
+	return b->enrolled && b->proof.result == RESULT_UNPROVEN && !o->header_truncated &&
+		(o->form == NOTICE_FORM_FULL || o->form == NOTICE_FORM_HEADERS);
+}
+
+static const char *advice_on(const struct bounce_run *b, const struct notice *n)
+{
+	if (is_never_sent(b, &n->original))
+		return "This bounce is false: it returns a message that was never sent from here. Ignore it, do not open its attachments.";
+	switch (b->proof.result) {
 	case RESULT_PROVEN:
 		return "This bounce is genuine: it is about a message that left here.";
 	case RESULT_PLAUSIBLE:
@@ -207,7 +219,7 @@ static void print_human(struct bounce_run *b, const struct notice *n)
 	if (prove(b, n)) {
 		tool_print(t, "  Proof      %s: %s\n", result_name(b->proof.result), b->proof.reason);
 		if (notice_is_bounce(n->kind))
-			tool_print(t, "  %s\n", advice_on(b->proof.result));
+			tool_print(t, "  %s\n", advice_on(b, n));
 	}
 	tool_print(t, "\n");
 }

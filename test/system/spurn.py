@@ -185,9 +185,9 @@ class Spurn(Peer):
         assert len(found()) == 1, f"{len(found())} records have ref={ref}"
         return found()[0]
 
-    def tool(self, command, *arguments):
+    def tool(self, command, *arguments, data=None):
         """Runs `spurn COMMAND -c FILE ARGUMENT...`; returns the CompletedProcess."""
-        return run([os.path.join(BUILD, "spurn"), command, "-c", self.conf, *arguments])
+        return run([os.path.join(BUILD, "spurn"), command, "-c", self.conf, *arguments], data)
 
     def logs(self):
         logs = {"configuration": self.configuration(), "standard error": self.stderr()}

@@ -124,7 +124,8 @@ def sent(spurn, *arguments, status=0):
 
 def returned(message, recipient=DEAD):
     return crlf(f"From: MAILER-DAEMON@mx.remote.example\nTo: {BOB}\nSubject: failure notice\n\n"
-                f"Hi. This is the qmail-send program.\n\n<{recipient}>:\nNo such user. (#5.1.1)\n\n--- Below this line is a copy of the message.\n\n".encode()) + message
+                f"Hi. This is the qmail-send program.\n\n<{recipient}>:\nNo such user. (#5.1.1)\n\n"
+                "--- Below this line is a copy of the message.\n\n".encode()) + message
 
 
 def test_what_the_sent_ledger_knows(keys):
@@ -176,3 +177,41 @@ def test_keys_of_the_configuration(keys):
         spurn.reload()
         status = json.loads(spurn.tool("status", "--json").stdout)["proofs"]
         assert (status["keys"], status["key_in_use"], status["lifetime_s"]) == (2, "2", 3 * 86400)
+
+
+# ---- bounce ------------------------------------------------------------------------------
+
+
+def test_a_user_is_told_what_to_do_with_a_bounce(keys, public_dir):
+    """From wherever it lies: a file, a Maildir, an mbox, standard input."""
+    def advice(message, *arguments):
+        done = spurn.tool("bounce", *(arguments or ("-",)), data=message.replace(b"\r\n", b"\n"))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    with FakeBackend() as backend, FakeBackend() as next_hop, Site(backend.url, next_hop.url, keys) as spurn:
+        spurn.send_out(BOB, DEAD, original(1))
+        [mail] = next_hop.messages
+        true = returned(mail.octets)
+        tagged = true.replace(f"To: {BOB}\r\nSubject: failure".encode(), f"To: {mail.sender}\r\nSubject: failure".encode())
+        false = tagged.replace(mail.sender.encode(), f"prvs=1{mail.sender[6:9]}000000={BOB}".encode())
+        attached = (f"From: MAILER-DAEMON@x.example\r\nTo: {BOB}\r\nMIME-Version: 1.0\r\nSubject: failure notice\r\n"
+                    "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nIt failed.\r\n--b\r\n"
+                    "Content-Type: message/rfc822\r\n\r\n").encode() + original(9) + b"\r\n--b--\r\n"
+        assert "This bounce is genuine" in advice(true) and "This bounce is genuine" in advice(tagged)
+        assert "This bounce is false: it shows a proof that is not ours. Ignore it, do not open" in advice(false)
+        assert "This bounce is false: it returns a message that was never sent from here. Ignore it" in advice(attached)
+        assert "Nothing shows that this message left here" in advice(returned(original(9)))
+        # Where not all mail leaves through here, nothing more can be said of it.
+        spurn.configure(domains={CLIENT_DOMAIN: f"backend {backend.url}; recipients callforward;"})
+        assert "Nothing shows that this message left here" in advice(attached)
+
+        for name in ("box/cur", "box/new", "box/tmp"):
+            (public_dir / name).mkdir(parents=True, exist_ok=True)
+        (public_dir / "box/cur/1:2,S").write_bytes(tagged.replace(b"\r\n", b"\n"))
+        (public_dir / "box/new/2").write_bytes(false.replace(b"\r\n", b"\n"))
+        (public_dir / "mbox").write_bytes(b"From a@b Mon\n" + tagged.replace(b"\r\n", b"\n") + b"\nFrom a@b Mon\n"
+                                          + false.replace(b"\r\n", b"\n"))
+        for path in ("box", "mbox"):
+            said = [json.loads(line) for line in spurn.tool("bounce", "--json", str(public_dir / path)).stdout.splitlines()]
+            assert [one["proof"]["result"] for one in said] == ["proven", "refuted"], said
