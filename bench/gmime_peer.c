@@ -78,14 +78,16 @@ static void parse(struct file f, int decode, int show)
 	g_object_unref(stream);
 }
 
+static struct file *files;	/* as long as the process */
+
 int main(int argc, char **argv)
 {
 	int show = argc > 1 && strcmp(argv[1], "--show") == 0, decode = argc > 1 && strcmp(argv[1], "--decode") == 0;
 	int first = decode ? 3 : 2;
-	struct file *files = calloc((size_t)argc, sizeof(*files));
 	double seconds = argc > first - 1 ? atof(argv[first - 1]) : 0, octets = 0;
 	gint64 began, spent;
 
+	files = calloc((size_t)argc, sizeof(*files));
 	g_mime_init();
 	for (int i = first; i < argc; i++)
 		files[i] = read_file(argv[i]);

@@ -89,8 +89,10 @@ int main(int argc, char **argv)
 		parse(files[i], &seen);
 		printf("file %s\n%.*s", argv[i], (int)seen.out.n, seen.out.p);
 	}
-	if (seen.show || argc < 3)
+	if (seen.show || argc < 3) {
+		arena_drop(&a);
 		return 0;
+	}
 	began = clock_precise();
 	do {
 		for (int i = 2; i < argc; i++) {
@@ -100,5 +102,6 @@ int main(int argc, char **argv)
 		spent = clock_precise() - began;
 	} while ((double)spent < seconds * 1e9);
 	printf("%.1f\n", octets * 1e3 / (double)spent);
+	arena_drop(&a);
 	return 0;
 }

@@ -64,8 +64,9 @@ struct directory_health {
 
 struct directory_source;
 
-/* health: NULL or a place that outlives it. Never freed: sources live as long as their process. */
-struct directory_source *directory_source_new(const struct directory_conf *conf, struct directory_health *health);
+/* health: NULL or a place that outlives it. Sources, with their connections, live as long as their process; so must the arena. */
+struct directory_source *directory_source_new(struct arena *a, const struct directory_conf *conf,
+	struct directory_health *health);
 const struct directory_conf *directory_source_conf(const struct directory_source *s);
 struct directory_health *directory_source_health(struct directory_source *s);
 /* Is there a mailbox of this canonical address? LATE and BROKEN come out as TROUBLE; *late tells which it was. An address without

@@ -51,7 +51,7 @@ static void open_sources(const struct directory_start *start)
 		if (!directory_is_ours(&c->directories[i]))
 			continue;
 		shown++;
-		set.sources[set.count++] = directory_source_new(&c->directories[i], health);
+		set.sources[set.count++] = directory_source_new(&arena, &c->directories[i], health);
 	}
 }
 

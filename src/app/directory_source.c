@@ -73,13 +73,12 @@ const struct directory_driver *directory_driver_of(const struct directory_conf *
 	return conf->kind == DIRECTORY_LDAP ? &directory_ldap : engines[conf->engine];
 }
 
-struct directory_source *directory_source_new(const struct directory_conf *conf, struct directory_health *health)
+struct directory_source *directory_source_new(struct arena *a, const struct directory_conf *conf,
+	struct directory_health *health)
 {
-	struct directory_source *s = calloc(1, sizeof(*s));
+	struct directory_source *s = arena_new(a, struct directory_source);
 	pthread_condattr_t clock;
 
-	if (!s)
-		arena_exhausted(sizeof(*s));
 	s->conf = conf;
 	s->driver = directory_driver_of(conf);
 	s->health = health ? health : &s->own_health;

@@ -278,7 +278,9 @@ struct config *tool_config(struct tool *t)
 		tool_fail(EX_CONFIG, "%s: %s", t->config, strerror(errno));
 		return NULL;
 	}
-	return config_load(t->config, say_mistake, NULL);
+	if (!t->loaded)
+		t->loaded = config_load(t->config, say_mistake, NULL);
+	return t->loaded;
 }
 
 const char *tool_state(struct tool *t, const char *name)

@@ -19,6 +19,7 @@ struct tool {
 	struct arena arena;	/* of the process */
 	struct str out;		/* for standard output; written by tool_end() */
 	const char *config;	/* path of the configuration */
+	struct config *loaded;	/* what tool_config() has read */
 	const char *command;	/* the command's name, for messages */
 	bool failed;		/* standard output took something no more */
 };
@@ -73,7 +74,7 @@ bool tool_since(const struct tool *t, const char *text, nanoseconds *out);
 /* One directive of the top level, or its default, even if the rest of the file is wrong: what the running daemon
  * uses may be found while somebody edits. NULL: the file cannot be read, and it was said. */
 const char *tool_directive(struct tool *t, const char *name);
-/* The whole; mistakes go to standard error. NULL: there were some. */
+/* The whole, which stays the tool's; mistakes go to standard error. NULL: there were some. */
 struct config *tool_config(struct tool *t);
 /* STATE-DIR/name, NULL as above. */
 const char *tool_state(struct tool *t, const char *name);

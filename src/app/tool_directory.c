@@ -33,7 +33,7 @@ static bool is_named(const struct config *c, const struct directory_conf *d, str
 
 static bool sync_one(struct tool *t, const struct directory_conf *d, bool force)
 {
-	struct directory_source *s = directory_source_new(d, NULL);
+	struct directory_source *s = directory_source_new(&t->arena, d, NULL);
 	struct directory_copy copy;
 	struct directory_why why;
 
@@ -83,16 +83,11 @@ int tool_recipient_sync(struct tool *t, const char *name, bool force)
 {
 	const char *why = NULL;
 	struct config *c;
-	int status;
 
 	if (!tool_become_user(t, &why))
 		return tool_fail(EX_NOPERM, "%s", why);
 	c = tool_config(t);
-	if (!c)
-		return EX_CONFIG;
-	status = sync_all(t, c, name, force);
-	config_unref(c);
-	return status;
+	return c ? sync_all(t, c, name, force) : EX_CONFIG;
 }
 
 /* ---- import ---- */
@@ -161,7 +156,7 @@ static void judge(struct examination *x, const struct directory_conf *d, enum di
 
 static void examine_ours(struct examination *x, const struct directory_conf *d)
 {
-	struct directory_source *s = directory_source_new(d, NULL);
+	struct directory_source *s = directory_source_new(&x->t->arena, d, NULL);
 	struct directory_why why = { "" };
 	enum directory_answer canary = DIRECTORY_FOUND, unlikely = DIRECTORY_TROUBLE;
 	struct stat st;
