@@ -77,9 +77,10 @@ struct mime {
 	bool header_cut;
 	uint8_t blanks;
 	struct field *fields;
+	uint64_t seen;			/* a bit for each boundary there ever was, by the top of its hash: for a quick no */
 
 	/* From here on nothing is cleared. */
-	uint64_t hashes[MIME_DEPTH_MAX];	/* of each boundary, for a quick no */
+	uint64_t hashes[MIME_DEPTH_MAX];	/* of each boundary: a second one */
 	char hold[HOLD_MAX];
 	char out[OUT_ROOM];
 };
@@ -457,6 +458,11 @@ static uint64_t hash_of(struct slice s)
 	return hash;
 }
 
+static uint64_t seen_bit(uint64_t hash)
+{
+	return UINT64_C(1) << (hash >> 58);
+}
+
 static void boundary_set(struct mime *m, struct entity *e, ptrdiff_t n)
 {
 	while (n > 0 && is_wsp(e->boundary[n - 1]))	/* RFC 2046 section 5.1.1: bchars do not end with space */
@@ -466,6 +472,7 @@ static void boundary_set(struct mime *m, struct entity *e, ptrdiff_t n)
 	e->boundary_n = (uint16_t)n;
 	e->part.shape = MIME_MULTIPART;
 	m->hashes[e - m->stack] = hash_of(slice_make(e->boundary, (size_t)n));
+	m->seen |= seen_bit(m->hashes[e - m->stack]);
 }
 
 /* Type, encoding and shape, from the header fields. */
@@ -621,6 +628,8 @@ static bool delimiter_match(const struct mime *m, struct slice line, struct deli
 	n = line.n > 2 && line.p[line.n - 1] == '-' && line.p[line.n - 2] == '-' ? line.n - 2 : line.n;
 	open = hash_of(line);
 	close = n < line.n ? hash_of(slice_make(line.p, n)) : open;
+	if (!(m->seen & (seen_bit(open) | seen_bit(close))))
+		return false;
 	for (uint16_t i = m->count; i-- > 0;) {
 		const struct entity *e = &m->stack[i];
 		if (e->boundary_n == 0 || e->closed || (m->hashes[i] != open && m->hashes[i] != close))

