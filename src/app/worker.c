@@ -14,6 +14,7 @@
 #include "check/organization.h"
 #include "policy/stage_bounce.h"
 #include "policy/stage_guard.h"
+#include "wire/charset.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -485,6 +486,7 @@ _Noreturn void worker_run(const struct worker_start *start)
 	open_services(start->config);
 	for (size_t i = 0; i < start->listener_count; i++)
 		add_door(start->listeners[i].text, start->listeners[i].fd);
+	charset_load();
 	if (!sandbox_enter(&why))
 		log_warning("no sandbox: %s", why);
 	loop_signal(SIGTERM, on_terminate);

@@ -11,6 +11,8 @@
  */
 #include "check/notice_part.h"
 
+#include "wire/charset.h"
+
 #define TEXT_MAX (96u * 1024u)		/* of what is kept of text, of HTML, of a report */
 #define OUTSIDE_MAX (16u * 1024u)	/* outside the parts of a multipart */
 #define SNIFF_MAX (64u * 1024u)		/* of a part that may be a header section */
@@ -185,6 +187,7 @@ static enum mime_want on_begin(void *arg, struct mime_part *p)
 		if (role == ROLE_SNIFF || role == ROLE_HEADERS || role == ROLE_STATUS)
 			role = r->kept[role].seen && r->kept[role].text.n > 0 && role != ROLE_SNIFF ? ROLE_NONE : role;
 		r->kept[role].seen = true;
+		r->kept[role].part = r->kept[role].text.n;
 	}
 	if (r->broken && r->broken == p->number)
 		role = ROLE_BROKEN;
@@ -217,7 +220,7 @@ static void on_body(void *arg, struct mime_part *p, struct slice piece)
 	}
 	if (!k->text.arena)
 		k->text = STR_IN(r->arena);
-	if (role == ROLE_TEXT || role == ROLE_HTML)
+	if ((role == ROLE_TEXT || role == ROLE_HTML) && !charset_is_known(r->charset))
 		piece = mime_charset(r->arena, r->charset, piece);
 	if (k->text.n + piece.n >= room_of(role)) {
 		piece = slice_head(piece, room_of(role) - k->text.n);
@@ -231,6 +234,19 @@ static void on_body(void *arg, struct mime_part *p, struct slice piece)
 	}
 }
 
+/* A text of a set that is converted as a whole has ended. */
+static void convert_text(struct notice_reader *r, struct kept *k)
+{
+	struct arena scratch = ARENA_INIT;
+	struct slice text = slice_from(str_slice(&k->text), k->part), converted;
+
+	if (charset_convert(&scratch, r->charset, text, &converted)) {
+		k->text.n = k->part;
+		str_add(&k->text, slice_head(converted, TEXT_MAX - k->part));
+	}
+	arena_drop(&scratch);
+}
+
 static void on_end(void *arg, struct mime_part *p)
 {
 	struct notice_reader *r = arg;
@@ -238,6 +254,8 @@ static void on_end(void *arg, struct mime_part *p)
 
 	if (p->is_message && p->messages == 1)
 		r->original_body |= !p->no_body;
+	if ((role == ROLE_TEXT || role == ROLE_HTML) && charset_is_known(r->charset) && r->kept[role].text.n > r->kept[role].part)
+		convert_text(r, &r->kept[role]);
 	if (role == ROLE_SNIFF) {	/* the next attachment gets its chance */
 		struct kept *k = &r->kept[role];
 		if (k->text.n == 0 || notice_known_field(slice_trim(str_slice(&k->text))) == 0) {

@@ -135,6 +135,7 @@ enum role {
 
 struct kept {
 	struct str text;
+	size_t part;		/* where that of the part at hand begins */
 	bool seen, full;
 };
 

@@ -98,7 +98,8 @@ bool mime_parameter(struct arena *a, struct slice value, struct slice name, stru
 struct slice mime_file_name(struct arena *a, const struct mime_part *part);
 /* Encoded words undone (RFC 2047), in UTF-8. */
 struct slice mime_words(struct arena *a, struct slice text);
-/* Text of a character set in UTF-8: UTF-8, US-ASCII, ISO-8859-1, -15, windows-1252; others stay as they are. */
+/* Text of a character set in UTF-8: UTF-8, US-ASCII, ISO-8859-1, -15, windows-1252, and those of wire/charset.h, whose text has to be
+ * whole; others stay as they are. */
 struct slice mime_charset(struct arena *a, struct slice charset, struct slice text);
 
 #endif

@@ -6,6 +6,7 @@
  * what they look for decides what is looked at: a scanner that does not see the name "x.exe" because a quote is missing
  * has been fooled.
  */
+#include "wire/charset.h"
 #include "wire/mime_decode.h"
 
 #define PIECES 64u	/* of one parameter, RFC 2231 section 3 */
@@ -310,7 +311,7 @@ struct slice mime_charset(struct arena *a, struct slice charset, struct slice te
 	bool iso15 = slice_eq_nocase(charset, SLICE("iso-8859-15"));
 	struct str out = STR_IN(a);
 
-	if (ascii_only(text) || !is_latin(charset))
+	if (charset_convert(a, charset, text, &text) || ascii_only(text) || !is_latin(charset))
 		return text;
 	str_room(&out, text.n * 2);
 	for (size_t i = 0; i < text.n; i++) {

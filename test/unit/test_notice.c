@@ -199,6 +199,11 @@ static void languages(void **state)
 		"Votre message n'a pas pu \xeatre remis \xe0 b@y.example\n", "", "bounce");
 	is_kind("From: MAILER-DAEMON@x.example\nSubject: x\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
 		"0KHQvtC+0LHRidC10L3QuNC1INC90LUg0LTQvtGB0YLQsNCy0LvQtdC90L4=\n", "", "bounce");
+	is_kind("From: MAILER-DAEMON@x.example\nSubject: x\nContent-Type: text/plain; charset=koi8-r\n\n"
+		"\xf3\xcf\xcf\xc2\xdd\xc5\xce\xc9\xc5 \xce\xc5 \xc4\xcf\xd3\xd4\xc1\xd7\xcc\xc5\xce\xcf\n", "", "bounce");
+	is_kind("From: MAILER-DAEMON@x.example\nSubject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\n"
+		"Content-Type: text/plain; charset=iso-2022-jp\n\n\x1b$B$3$N%a!<%k$OG[?.$G$-$^$;$s!#\x1b(B\n--b\n\nx\n--b--\n", "", "bounce");
+	is_kind("From: MAILER-DAEMON@x.example\nSubject: =?GB2312?B?zcvQxc2o1qo=?=\n\nx\n", "", "bounce");
 	/* No word of it is known, its form is. */
 	is_kind("From: MAILER-DAEMON@x.example\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n\xb7\xa2\xcb\xcd\n\n<b@y.example>:\n\xb2\xbb\n\n"
 		"--b\nContent-Type: message/rfc822\n\nMessage-ID: <1@z.example>\n\nx\n--b--\n", "", "bounce");
