@@ -30,7 +30,10 @@ static void set_options(MYSQL *my, const struct directory_conf *conf, const stru
 	unsigned patience = seconds_left(d);
 	my_bool verify = to->tls && strcmp(to->tls, "verify") == 0, enforce = to->tls && strcmp(to->tls, "none") != 0;
 	my_bool reconnect = 0;
+	unsigned local_files = 0;
 
+	/* A server may ask for any file of ours (LOAD DATA LOCAL), where a build of the library says yes by default. */
+	mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &local_files);
 	mysql_options(my, MYSQL_OPT_CONNECT_TIMEOUT, &patience);
 	mysql_options(my, MYSQL_OPT_READ_TIMEOUT, &patience);
 	mysql_options(my, MYSQL_OPT_WRITE_TIMEOUT, &patience);
