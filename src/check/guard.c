@@ -201,7 +201,7 @@ void guard_record(struct guard *g, const struct guard_conf *conf, const struct e
 	struct findings *found)
 {
 	struct writing w = { .guard = g, .conf = conf };
-	bool automatic = e->notice && e->notice->kind != NOTICE_MESSAGE;
+	bool automatic = e->notice && e->notice->kind != NOTICE_MESSAGE && !e->notice->guess;
 
 	if (!g->recording)
 		return;

@@ -238,7 +238,8 @@ static void ration(struct judging *j, struct slice address)
 	struct slice user = j->user_count > 0 ? j->users[0] : j->e->reverse_canonical;
 	enum reply_turn turn;
 
-	if (j->result != RESULT_SOLICITED || !is_rationed(j->n->kind))
+	/* What a person may have written uses up nothing. */
+	if (j->result != RESULT_SOLICITED || !is_rationed(j->n->kind) || j->n->guess)
 		return;
 	turn = turn_of(j, user, address);
 	if (turn == REPLY_SECOND) {

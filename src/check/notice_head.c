@@ -108,8 +108,11 @@ static const struct mark marks[] = {
 	{ NAME("User-Agent"), NAME("vacation"), true },
 };
 
-static const char *mark_of(struct arena *a, const struct header *h)
+/* The best of them; *weak: it is a word in the name of a program. */
+static const char *mark_of(struct arena *a, const struct header *h, bool *weak)
 {
+	const char *best = NULL;
+
 	for (uint32_t i = 0; i < h->count; i++) {
 		const struct field *f = &h->fields[i];
 		for (size_t k = 0; k < sizeof(marks) / sizeof(marks[0]); k++) {
@@ -120,11 +123,15 @@ static const char *mark_of(struct arena *a, const struct header *h)
 			value = field_unfolded(a, f);
 			if (value.n == 0 || slice_eq_nocase(value, SLICE("no")))
 				continue;
-			if (m->in ? slice_search_nocase(value, m->value) >= 0 : slice_starts_nocase(value, m->value))
-				return m->name.p;
+			if (m->in ? slice_search_nocase(value, m->value) < 0 : !slice_starts_nocase(value, m->value))
+				continue;
+			*weak = m->in;
+			best = m->name.p;
+			if (!m->in)
+				return best;
 		}
 	}
-	return NULL;
+	return best;
 }
 
 /* RFC 3834 section 5:   auto-submitted-field = "Auto-Submitted:" "no" / "auto-generated" / "auto-replied" / extension */
@@ -212,6 +219,6 @@ void notice_head_read(struct arena *a, const struct header *h, const struct path
 	out->references = value_of(a, h, SLICE("References"));
 	out->answers = out->in_reply_to.n > 0 || out->references.n > 0;
 	out->failed_recipients = value_of(a, h, SLICE("X-Failed-Recipients"));
-	out->mark = mark_of(a, h);
+	out->mark = mark_of(a, h, &out->weak_mark);
 	out->responder = out->mark != NULL;
 }

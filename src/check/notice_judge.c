@@ -351,10 +351,8 @@ static enum notice_kind kind_of_answer(struct notice_reader *r, const struct not
 	if (h->auto_submitted == AUTO_GENERATED && (h->answers || h->null_sender))
 		return NOTICE_AUTO_REPLY;
 	if (subject & SAYS_AUTO_REPLY && t->says.bits & SAYS_AUTO_REPLY && t->says.at < AT_ONCE && !prefix &&
-	    h->subject.n < 60) {
-		r->out->guess = true;
+	    h->subject.n < 60)
 		return NOTICE_AUTO_REPLY;
-	}
 	return NOTICE_MESSAGE;
 }
 
@@ -373,6 +371,30 @@ static bool judge_answer(struct notice_reader *r, struct verdict *v, const struc
 	if (t->says.first.n > 0)
 		why_quoted(v, "text", t->says.first);
 	return true;
+}
+
+/* ---- how sure ---- */
+
+/* RFC 7489 section 7.2.1.1, RFC 8460 section 5.3: "Report Domain: ... Submitter: ... Report-ID: ..." */
+static bool says_report(const struct notice_head *h)
+{
+	return slice_search(h->subject, SLICE("report domain:")) >= 0 && !h->reply_prefix && !h->forward_prefix;
+}
+
+/* Something else than words says that a program wrote it. People answer and forward such mail, write about it, and some are
+ * called postmaster. */
+static bool is_shown(const struct notice_reader *r, const struct notice_text *t)
+{
+	const struct notice_head *h = &r->head;
+	bool prefix = h->reply_prefix || h->forward_prefix, answers = prefix || h->answers;
+
+	if (h->null_sender || h->auto_submitted >= AUTO_GENERATED || h->failed_recipients.n > 0 || r->report || r->status_alone)
+		return true;
+	if (h->responder && !h->weak_mark)
+		return true;
+	if (r->tls_report || r->dmarc_report)
+		return says_report(h);
+	return (h->daemon && !answers) || (h->bulk && !prefix && h->subject_says.bits & t->says.bits & SAYS_AUTO_REPLY);
 }
 
 /* ---- all ---- */
@@ -394,6 +416,7 @@ void notice_judge(struct notice_reader *r, const struct notice_text *t)
 		n->recipient_count = 0;
 	}
 	n->kind = v.kind;
+	n->guess = n->kind != NOTICE_MESSAGE && !is_shown(r, t);
 	n->evidence = str_cstr(&v.why);
 	if (n->original.message_id.n == 0 && (notice_is_bounce(n->kind) || r->kept[ROLE_FEEDBACK].seen))
 		notice_original_mentioned(r->arena, t, &n->original);

@@ -65,6 +65,7 @@ struct notice_head {
 	struct said subject_says;
 	struct slice failed_recipients;	/* X-Failed-Recipients */
 	const char *mark;	/* the name of the field that made `responder`, for the evidence */
+	bool weak_mark;		/* it is a word in the name of a program, and no field of an auto-responder */
 	struct slice in_reply_to, references, from, to;
 };
 

@@ -230,6 +230,16 @@ static void answers(void **state)
 	is_kind("From: abuse@x.example\nAuto-Submitted: auto-generated\nSubject: abuse report\n\nspam complaint\n", "", "complaint");
 }
 
+static void is_guess(const char *text, const char *reverse_path, bool wanted)
+{
+	struct arena a = ARENA_INIT;
+	const struct notice *n = judge(&a, text, reverse_path);
+
+	if (n->kind == NOTICE_MESSAGE || n->guess != wanted)
+		fail_msg("%s: %s, %s", text, notice_kind_name(n->kind), n->guess ? "guess" : "known");
+	arena_drop(&a);
+}
+
 static void guesses(void **state)
 {
 	struct arena a = ARENA_INIT;
@@ -237,9 +247,25 @@ static void guesses(void **state)
 
 	assert_int_equal(n->kind, NOTICE_AUTO_REPLY);
 	assert_true(n->guess);
-	n = judge(&a, "From: c@x.example\nAuto-Submitted: auto-replied\n\nAway.\n", "<c@x.example>");
-	assert_false(n->guess);
 	arena_drop(&a);
+	/* People answer such mail, and write about it. */
+	is_guess("From: c@x.example\nSubject: Re: Out of office next week\nIn-Reply-To: <1@y>\n\nI will call Carol.\n", "<c@x.example>", true);
+	is_guess("From: c@x.example\nSubject: Automatic reply: hello\nIn-Reply-To: <1@y>\n\nAway.\n", "<c@x.example>", true);
+	is_guess("From: Postmaster <postmaster@x.example>\nSubject: Re: trouble\nIn-Reply-To: <1@y>\n\nYour message could not be"
+		" delivered: user unknown.\n", "<postmaster@x.example>", true);
+	is_guess("From: c@x.example\nX-Mailer: Vacation Rentals CRM 2.1\nSubject: Your booking\n\nThanks.\n", "<c@x.example>", true);
+	is_guess("From: c@x.example\nSubject: Fwd: Report Domain: y.example\nContent-Type: multipart/mixed; boundary=m\n\n--m\n\nlook\n--m\n"
+		"Content-Type: application/gzip; name=\"r.example!y.example!1!2.xml.gz\"\n\nx\n--m--\n", "<c@x.example>", true);
+	/* Programs. */
+	is_guess("From: c@x.example\nAuto-Submitted: auto-replied\n\nAway.\n", "<c@x.example>", false);
+	is_guess("From: c@x.example\nSubject: Automatic reply: hello\n\nAway.\n", "", false);
+	is_guess("From: c@x.example\nX-Autoreply: yes\nX-Mailer: vacation 1.4\n\nAway.\n", "<c@x.example>", false);
+	is_guess("From: c@x.example\nPrecedence: bulk\nSubject: Out of office\n\nI am out of the office.\n", "<c@x.example>", false);
+	is_guess("From: MAILER-DAEMON@x.example\nSubject: Undeliverable\n\n<b@y.example>: user unknown, it could not be delivered\n",
+		"<m@x.example>", false);
+	is_guess("From: noreply@x.example\nSubject: Report Domain: y.example Submitter: x.example Report-ID: <1>\nContent-Type:"
+		" application/gzip; name=\"r.example!y.example!1!2.xml.gz\"\n\nx\n", "<noreply@x.example>", false);
+	is_guess(DSN("failed", "5.1.1") ORIGINAL, "<c@x.example>", false);
 }
 
 static void ordinary(void **state)
