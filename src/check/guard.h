@@ -38,6 +38,7 @@ struct guard_conf {
 	struct rate_limit reply_rate;	/* of one local user to one remote domain */
 	uint8_t action;			/* enum guard_action */
 	uint8_t suppress;		/* bool: mark inbound mail without proof for inner servers */
+	uint8_t reduce;			/* bool: what a delivery report returns leaves as its header section */
 };
 
 /* What happens to a notice that may not leave; the places in the choices of option.c. */
@@ -59,8 +60,9 @@ void guard_record(struct guard *g, const struct guard_conf *conf, const struct e
 bool guard_sender_proven(const struct envelope *e);
 
 /* A message is about to leave. is_ours: whether a domain is the site's own, whose people are no third parties.
- * Findings of check `notice`: solicited, unsolicited, repeated, temperror. None if it is no notice. */
-void guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,
+ * Findings of check `notice`: solicited, unsolicited, repeated, temperror. None if it is no notice.
+ * true: it is a notice of ours that leaves, to strangers, as far as the guard can tell. */
+bool guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,
 	bool (*is_ours)(void *arg, struct slice domain), void *arg, struct findings *found);
 
 /* For `spurn status`: the moment from which on the ledger is complete (wall clock, seconds); 0: not known. */

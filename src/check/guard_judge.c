@@ -272,7 +272,8 @@ static int64_t still_cold(const struct judging *j)
 	return age >= warm_after ? 0 : warm_after - age;
 }
 
-static void add_result(struct judging *j, struct findings *found, nanoseconds began)
+/* true: it leaves, unless something else holds it. */
+static bool add_result(struct judging *j, struct findings *found, nanoseconds began)
 {
 	struct finding *f = finding_timed(found, j->e->arena, CHECK_NOTICE, j->result, began, j->reason);
 	int64_t cold = still_cold(j);
@@ -280,21 +281,22 @@ static void add_result(struct judging *j, struct findings *found, nanoseconds be
 	f->detail = j->e->ref;
 	f->evidence = arena_printf(j->e->arena, "%s: %s", notice_kind_name(j->n->kind), j->n->evidence);
 	if (j->result == RESULT_TEMPERROR)
-		return;
+		return false;
 	if (j->n->guess) {
 		f->only_observed = true;
 		f->reason = arena_printf(j->e->arena, "%s (only observed: nothing but the wording says that it is automatic)",
 			f->reason);
-		return;
+		return true;
 	}
 	if (cold == 0)
-		return;
+		return j->result == RESULT_SOLICITED;
 	f->only_observed = true;
 	f->reason = arena_printf(j->e->arena, "%s (only observed: the received ledger is complete in %lld h)", f->reason,
 		(long long)cold / 3600 + 1);
+	return true;
 }
 
-void guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,
+bool guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,
 	bool (*is_ours)(void *arg, struct slice domain), void *arg, struct findings *found)
 {
 	struct judging j = { .guard = g, .store = guard_store(g), .conf = conf, .e = e, .n = e->notice,
@@ -302,20 +304,19 @@ void guard_judge(struct guard *g, const struct guard_conf *conf, const struct en
 	nanoseconds began = clock_precise();
 
 	if (!e->notice || e->notice->kind == NOTICE_MESSAGE)
-		return;
+		return false;
 	if (!j.store) {
 		finding_add(found, e->arena, CHECK_NOTICE, RESULT_TEMPERROR, "there is no received ledger");
-		return;
+		return false;
 	}
 	learn(&j, h);
 	if (is_forward(&j))
-		return;
+		return false;
 	for (const struct recipient *r = e->recipients; r; r = r->next)
 		if (!is_ours(arg, address_domain(r->canonical)))
 			judge_recipient(&j, r->canonical);
 	for (const struct recipient *r = e->recipients; r; r = r->next)
 		if (!is_ours(arg, address_domain(r->canonical)))
 			ration(&j, r->canonical);
-	if (j.result != RESULT_NONE)
-		add_result(&j, found, began);
+	return j.result != RESULT_NONE && add_result(&j, found, began);
 }

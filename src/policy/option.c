@@ -225,6 +225,7 @@ const struct option options[] = {
 	{ "check notice", "reply-once", OPTION_DURATION, NULL, 0, INT64_MAX, "7d", "DURATION", "One automatic reply per local user and correspondent in this time. Bounces, delay notices and receipts are not counted.", FIELD(guard_conf, reply_once) },
 	{ "check notice", "reply-rate", OPTION_RATE, NULL, NONE, "20/1d", "N/PERIOD", "Automatic replies of one local user to one remote domain.", FIELD(guard_conf, reply_rate) },
 	{ "check notice", "suppress", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "Inbound mail whose sender is asked for and not proven gets X-Auto-Response-Suppress: OOF, AutoReply, so that inner servers stay silent by themselves.", FIELD(guard_conf, suppress) },
+	{ "check notice", "reduce", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "A bounce or receipt that leaves returns the header section of the message, not its body: what comes back may be spam. Not done to what somebody has signed, unless a sign block signs it anew.", FIELD(guard_conf, reduce) },
 
 	{ "sign", "selector", CUSTOM, NULL, NONE, NULL, "NAME", "The public key stands in DNS at NAME._domainkey.DOMAIN. Required.", NO_FIELD },
 	{ "sign", "key", CUSTOM, NULL, NONE, NULL, "FILE", "The private key in PEM, without a passphrase. The file may be read by its owner and its group alone, and written by its owner alone. Read again with the configuration. Required.", NO_FIELD },

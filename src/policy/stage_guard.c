@@ -2,12 +2,16 @@
  * The guard in the stage MESSAGE. It comes last: on the inbound side when all is known about the sender, on the outbound side
  * when the recogniser has said what kind of notice it is.
  *
+ * A report that may leave is reduced here, before it is signed.
+ *
  * The mark for inner servers (X-Auto-Response-Suppress, [MS-OXCMAIL]) asks for no out-of-office and no other automatic replies, so that
  * most of what the guard would have to destroy is never written. It never asks for DR or NDR: that would hide late failures.
  */
 #include "policy/stage_guard.h"
 
+#include "check/dkim_sign.h"
 #include "check/guard.h"
+#include "check/notice_reduce.h"
 #include "wire/mailbox.h"
 
 #define SUPPRESS "X-Auto-Response-Suppress"
@@ -96,6 +100,32 @@ static const struct domain_conf *author_domain(const struct guard_part *part)
 	return domain_of(view->config, canonical);
 }
 
+/* Somebody has signed it, and nobody here can sign it again: a broken signature may be worse than none. */
+static const char *held_by_signature(const struct guard_part *part)
+{
+	const struct config *c = part->view->config;
+	struct envelope *e = part->view->envelope;
+	const struct header *h = header_changed(e->arena, part->header, &e->changes);
+	struct slice domain;
+
+	if (!header_field(h, SLICE("DKIM-Signature"), 0))
+		return NULL;
+	domain = dkim_author_domain(e->arena, h);
+	for (size_t i = 0; i < c->signer_count; i++)
+		if (slice_eq(c->signers[i].domain, domain))
+			return NULL;
+	return "it is signed, and there is no key here to sign it anew";
+}
+
+static void reduce(const struct guard_part *part, bool apply, struct findings *found)
+{
+	const struct message_view *view = part->view;
+
+	if (view->config->guard.reduce)
+		notice_reduce(view->envelope, part->header, &view->source, &view->sink,
+			apply && !*view->services->observe_all, held_by_signature(part), found);
+}
+
 static void judge(const struct guard_part *part, struct findings *found)
 {
 	const struct message_view *view = part->view;
@@ -104,8 +134,9 @@ static void judge(const struct guard_part *part, struct findings *found)
 
 	if (mode == MODE_OFF)
 		return;
-	guard_judge(view->services->guard, &view->config->guard, view->envelope, part->header, is_ours,
-		(void *)view->config, &mine);
+	if (guard_judge(view->services->guard, &view->config->guard, view->envelope, part->header, is_ours,
+			(void *)view->config, &mine))
+		reduce(part, mode == MODE_ENFORCE, &mine);
 	for (struct finding *f = mine.first; f; f = f->next)
 		f->only_observed |= mode == MODE_OBSERVE;
 	findings_join(found, &mine);

@@ -104,7 +104,8 @@ enum check {
 	X(NO_FROM, "no-from") \
 	X(SOLICITED, "solicited") \
 	X(UNSOLICITED, "unsolicited") \
-	X(REPEATED, "repeated")
+	X(REPEATED, "repeated") \
+	X(REDUCED, "reduced")
 
 enum result {
 #define X(id, name) RESULT_##id,
