@@ -290,6 +290,9 @@ static struct slice counted_as(const struct examination *x, enum bounce_method m
 	struct slice id = x->in_ledger ? x->entry_id : x->message_id;
 
 	*wider = by_message ? 1 : WIDER;
+	/* Not by the Message-ID, which such a signature need not cover. */
+	if (method == BOUNCE_BY_SIGNATURE && !x->in_ledger && x->trace != PROOF_VALID)
+		return slice_of(arena_printf(x->a, "signature %.*s %.*s", SLICE_ARG(q->addressee), SLICE_ARG(q->signature)));
 	if (by_message && id.n > 0)
 		return slice_of(arena_printf(x->a, "message %.*s %.*s", SLICE_ARG(q->addressee), SLICE_ARG(id)));
 	return slice_of(arena_printf(x->a, "%s %.*s %.*s", bounce_method_name(method), SLICE_ARG(q->addressee),

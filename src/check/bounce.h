@@ -51,7 +51,7 @@ struct bounce_question {
 	struct slice tag;		/* of PRVS form in the address it was sent to; empty: none */
 	const struct address_form *form; /* of the address it was sent to, for SRS; NULL: not known */
 	/* A signature of one of our domains on the returned header section is good; its domain. Empty: none. */
-	struct slice signed_by;
+	struct slice signed_by, signature;	/* signature: what its notices are counted by */
 	bool signed_other_body;	/* it would be, if the body returned below it were what was signed */
 	bool guesser;			/* its client has failed so many tags that one that fits proves nothing */
 	bool remember;			/* counts it */

@@ -119,7 +119,7 @@ const struct notice_watch *returned_watch(struct returned *r)
 
 /* What the signatures come to: the best of them. */
 static ASYNC enum result ask(struct dkim_check *check, struct dns *dns, struct dkim_keys *keys, int64_t now,
-	struct slice *domain, deadline until)
+	struct returned_answer *out, deadline until)
 {
 	struct auth_facts facts = { .dkim = NULL };
 	struct findings unused = { .first = NULL };
@@ -128,8 +128,10 @@ static ASYNC enum result ask(struct dkim_check *check, struct dns *dns, struct d
 	dkim_finish(check, dns, keys, now, &facts, &unused, until);
 	result = dkim_best(&facts);
 	for (const struct dkim_facts *f = facts.dkim; f; f = f->next)
-		if (f->result == RESULT_PASS)
-			*domain = f->domain;
+		if (f->result == RESULT_PASS) {
+			out->domain = f->domain;
+			out->signature = f->signature_start;
+		}
 	return result == RESULT_PASS || result == RESULT_TEMPERROR ? result : RESULT_FAIL;
 }
 
@@ -142,21 +144,22 @@ ASYNC void returned_verify(struct returned *r, const struct notice_original *o, 
 	enum result result;
 
 	*out = (struct returned_answer){ .result = RESULT_NONE };
-	if (!dns || o->header_truncated || !bears_ours(r, h))
+	/* RFC 6376 section 8.15: a second From, above the one that is signed, would be whom readers see. */
+	if (!dns || o->header_truncated || header_count(h, SLICE("From")) != 1 || !bears_ours(r, h))
 		return;
 	if (with_body) {
-		out->result = ask(r->check, dns, keys, now, &out->domain, until);
+		out->result = ask(r->check, dns, keys, now, out, until);
 		if (out->result != RESULT_FAIL)
 			return;
 	}
 	alone = begin_check(r, h, NULL);
-	result = ask(alone, dns, keys, now, &out->domain, until);
+	result = ask(alone, dns, keys, now, out, until);
 	if (!with_body)
 		out->result = result;
 	else
 		out->other_body = result == RESULT_PASS;
 	if (out->result != RESULT_PASS)
-		out->domain = SLICE_NULL;
+		out->domain = out->signature = SLICE_NULL;
 }
 
 void returned_drop(struct returned *r)

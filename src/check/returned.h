@@ -28,6 +28,7 @@ const struct notice_watch *returned_watch(struct returned *r);
 struct returned_answer {
 	enum result result;	/* PASS; FAIL: none is good; TEMPERROR: a key could not be asked for; NONE: none of ours is there */
 	struct slice domain;	/* of the good signature */
+	struct slice signature;	/* the beginning of its b=, which nobody else can make another of */
 	bool other_body;	/* the signature is good for the header section, and the body is not what was signed */
 };
 

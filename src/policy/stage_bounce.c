@@ -119,6 +119,7 @@ static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
 		return;
 	returned_verify(s->view->returned, o, services->dns, services->dkim_keys, clock_wall_seconds(), &answer, until);
 	s->question.signed_by = answer.domain;
+	s->question.signature = answer.signature;
 	s->question.signed_other_body = answer.other_body;
 	s->signature_trouble = answer.result == RESULT_TEMPERROR;
 }

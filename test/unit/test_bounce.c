@@ -216,6 +216,25 @@ static void a_replay_is_refused_in_the_end(void **state)
 		judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
 }
 
+/* A signature that does not cover the Message-ID leaves it to whoever shows it. */
+static void a_signature_is_counted_by_itself(void **state)
+{
+	int let_in = 0;
+
+	(void)state;
+	question.signed_by = SLICE("example.org");
+	question.signature = SLICE("F45dVWDf");
+	for (int i = 0; i < 100; i++) {
+		returns(slice_of(arena_printf(&arena, "<%d@example.org>", i)), SLICE_NULL);
+		bounce_judge(&proof, &question, &arena);
+		let_in += proof.result == RESULT_PROVEN;
+	}
+	assert_int_equal(let_in, 53);
+	assert_int_equal(proof.result, RESULT_REFUTED);
+	question.signature = SLICE("another1");
+	judge(RESULT_PROVEN, BOUNCE_BY_SIGNATURE);
+}
+
 static void a_strangers_message_under_our_tag(void **state)
 {
 	(void)state;
@@ -351,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(addressed_to_who_did_not_send_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_foreign_recipient_is_let_in_a_few_times, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_replay_is_refused_in_the_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_signature_is_counted_by_itself, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_strangers_message_under_our_tag, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(written_to_lately, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(counts_that_cannot_be_kept, set_up, tear_down),

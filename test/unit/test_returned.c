@@ -74,10 +74,12 @@ static void assert_answer(enum result result, bool other_body)
 {
 	assert_int_equal(answered.result, result);
 	assert_int_equal(answered.other_body, other_body);
-	if (result == RESULT_PASS)
+	if (result == RESULT_PASS) {
 		assert_slice(answered.domain, "football.example.com");
-	else
-		assert_int_equal(answered.domain.n, 0);
+		assert_slice(answered.signature, "F45dVWDf");
+	} else {
+		assert_int_equal(answered.domain.n + answered.signature.n, 0);
+	}
 }
 
 static void a_whole_message(void **state)
@@ -135,6 +137,15 @@ static void a_header_that_was_altered(void **state)
 	assert_answer(RESULT_FAIL, false);
 }
 
+/* Readers see the one on top, and only the other one is signed. */
+static void a_second_author(void **state)
+{
+	(void)state;
+	comes_in("message/rfc822", "From: bob@football.example.com\r\n" SIGNED "\r\n" RFC8463_BODY, END, 100);
+	assert_answer(RESULT_NONE, false);
+	assert_string_equal(asked, "");
+}
+
 static void of_nobody_here(void **state)
 {
 	(void)state;
@@ -160,7 +171,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_whole_message), TEST(another_body), TEST(no_body), TEST(a_body_that_was_cut),
-		TEST(a_header_that_was_altered), TEST(of_nobody_here), TEST(trouble_is_no_answer),
+		TEST(a_header_that_was_altered), TEST(a_second_author), TEST(of_nobody_here), TEST(trouble_is_no_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
