@@ -4,16 +4,22 @@
  * While the message arrives nothing waits here; at its end a fiber per scanner holds the dialogue. The check decides nothing:
  * which result refuses, and for whom, stands among the rules of the verdict.
  *
+ * What a bounce returns is offered to clamd and spamd once more as a message of its own, when the whole was found harmless: it has
+ * travelled before, and scanners differ in how deep they look. Filters are told of transactions, and that one is none.
+ *
  * Rejected: one scanner after the other, stopping at the first refusal: the sum of all budgets would have to fit into the
  * one deadline, and the record would not say what the others thought.
  */
 #include "check/content_scan.h"
 
 #include "check/finding.h"
+#include "check/notice.h"
+#include "wire/authres.h"
 
 #include <stdlib.h>
 
 #define BUFFER (32u * 1024u)
+#define UNREADABLE "the message cannot be read"
 #define POINT 1000	/* spamd's scores are in thousandths */
 
 /* ---- who is asked ---- */
@@ -62,9 +68,43 @@ struct content *content_begin(const struct content_question *q)
 	return c;
 }
 
+bool content_hides(const struct content *c, const struct field *f)
+{
+	return authres_is_forged(f, slice_of(c->q.self.hostname));
+}
+
+uint64_t content_body_offset(const struct content *c)
+{
+	return c->header->bytes.n + (c->header->blank_line ? 2 : 0);
+}
+
+static bool hides_any(const struct content *c)
+{
+	for (uint32_t i = 0; i < c->header->count; i++)
+		if (content_hides(c, &c->header->fields[i]))
+			return true;
+	return false;
+}
+
+/* Only where something has to go is the header section written again. */
+static void write_lead(struct content *c)
+{
+	struct str lead = STR_IN(c->arena);
+
+	for (uint32_t i = 0; i < c->header->count; i++)
+		if (!content_hides(c, &c->header->fields[i]))
+			str_add(&lead, c->header->fields[i].raw);
+	if (c->header->blank_line)
+		str_puts(&lead, "\r\n");
+	c->lead = str_slice(&lead);
+	c->skip = content_body_offset(c);
+}
+
 void content_header(struct content *c, const struct header *h)
 {
 	c->header = h;
+	if (hides_any(c))
+		write_lead(c);
 }
 
 static bool is_too_large(const struct scan *s, uint64_t size)
@@ -92,8 +132,15 @@ void content_body(struct content *c, struct slice piece)
 		else if (s->feeder)
 			feeder_wake(s->feeder);
 		else if (s->conf->stream && before < FEEDER_FROM && c->arrived >= FEEDER_FROM)
-			s->feeder = feeder_start(s->scanner, s->conf, c->q.source);
+			s->feeder = feeder_start(s->scanner, s->conf, c->q.source, c->lead, c->skip);
 	}
+}
+
+void content_abandon(struct content *c)
+{
+	c->abandoned = true;
+	if (c->asking)
+		group_cancel(c->asking);
 }
 
 void content_drop(struct content *c)
@@ -153,14 +200,46 @@ struct pieces *content_pieces(struct arena *a, struct content_source source, str
 	return &p->pieces;
 }
 
+/* A first line that begins with white space is body, and would be the end of our field (RFC 5322 section 2.2.3). */
+static bool begins_with_space(const struct content *c)
+{
+	struct content_cursor at = { 0 };
+	char first;
+
+	return c->header->count == 0 && c->q.source.read(c->q.source.arg, &at, &first, 1) == 1 &&
+		(first == ' ' || first == '\t');
+}
+
+/* What this scanner is sent. spamd learns from our trace field who the client was. */
+static struct pieces *message_for(const struct scan *s, struct arena *a)
+{
+	const struct content *c = s->content;
+	struct str lead = STR_IN(a);
+
+	if (s->returned)
+		return content_returned(a, c->q.source);
+	if (s->conf->kind != SCANNER_SPAMD)
+		return content_pieces(a, c->q.source, c->lead, c->skip);
+	str_add(&lead, c->q.received);
+	if (begins_with_space(c))
+		str_puts(&lead, "\r\n");
+	str_add(&lead, c->lead);
+	return content_pieces(a, c->q.source, str_slice(&lead), c->skip);
+}
+
 /* ---- findings ---- */
+
+static const char *place_of(const struct scan *s)
+{
+	return s->returned ? ", in the message returned" : "";
+}
 
 struct finding *content_find(struct scan *s, enum result result, const char *reason)
 {
 	struct arena *a = s->content->arena;
 
 	return finding_timed(&s->found, a, CHECK_CONTENT, result, s->began,
-		arena_printf(a, "%s: %s", s->conf->name, reason));
+		arena_printf(a, "%s: %s%s", s->conf->name, reason, place_of(s)));
 }
 
 void content_find_trouble(struct scan *s)
@@ -208,25 +287,33 @@ static void judge_spamd(struct scan *s, const struct spamd_answer *answer)
 
 /* ---- asking ---- */
 
+static bool first_piece(struct scan *s, struct pieces *message, struct slice *piece)
+{
+	s->why = UNREADABLE;
+	return message->next(message, piece);
+}
+
 static ASYNC bool ask_clamd(struct scan *s, struct arena *scratch)
 {
-	struct pieces *message = content_pieces(scratch, s->content->q.source, SLICE_NULL, 0);
+	struct pieces *message = message_for(s, scratch);
 	struct clamd_answer answer = { 0 };
 	struct slice piece;
 	struct clamd clamd;
 
+	if (!first_piece(s, message, &piece))
+		return false;
+	if (s->returned && piece.n == 0)
+		return true;
 	if (!clamd_open(&clamd, &s->conf->endpoint, &s->why, s->until))
 		return false;
-	for (;;) {
+	while (piece.n > 0) {
+		if (!clamd_send(&clamd, piece, &s->why, s->until))
+			return false;
 		if (!message->next(message, &piece)) {
-			s->why = "the message cannot be read";
+			s->why = UNREADABLE;
 			clamd_close(&clamd);
 			return false;
 		}
-		if (piece.n == 0)
-			break;
-		if (!clamd_send(&clamd, piece, &s->why, s->until))
-			return false;
 	}
 	if (!clamd_finish(&clamd, s->content->arena, &answer, &s->why, s->until))
 		return false;
@@ -236,13 +323,13 @@ static ASYNC bool ask_clamd(struct scan *s, struct arena *scratch)
 
 static bool count_octets(struct scan *s, struct arena *scratch, uint64_t *size)
 {
-	struct pieces *message = content_pieces(scratch, s->content->q.source, s->content->q.received, 0);
+	struct pieces *message = message_for(s, scratch);
 	struct slice piece;
 
 	for (*size = 0; message->next(message, &piece); *size += piece.n)
 		if (piece.n == 0)
 			return true;
-	s->why = "the message cannot be read";
+	s->why = UNREADABLE;
 	return false;
 }
 
@@ -264,7 +351,9 @@ static ASYNC bool ask_spamd(struct scan *s, struct arena *scratch)
 
 	if (!count_octets(s, scratch, &q.size))
 		return false;
-	q.message = content_pieces(scratch, s->content->q.source, s->content->q.received, 0);
+	if (s->returned && q.size == 0)
+		return true;
+	q.message = message_for(s, scratch);
 	if (!spamd_check(&s->conf->endpoint, &q, s->content->arena, &answer, &s->why, s->until))
 		return false;
 	judge_spamd(s, &answer);
@@ -326,15 +415,34 @@ static bool found_bad(const struct scan *s)
 	return false;
 }
 
+/* A bounce, or what has the look of one, that encloses a message. */
+static bool returns_message(const struct content *c)
+{
+	const struct notice *n = c->q.envelope->notice;
+
+	return n && n->original.form == NOTICE_FORM_FULL && (n->kind != NOTICE_MESSAGE || n->null_sender);
+}
+
+static ASYNC bool ask_all(struct scan *s)
+{
+	bool ok = false;
+
+	if (!ask_fed(s, &ok))
+		ok = ask_in_turn(s);
+	if (!ok || s->conf->kind == SCANNER_MILTER || found_bad(s) || !returns_message(s->content))
+		return ok;
+	s->returned = true;
+	return ask_in_turn(s);
+}
+
 static ASYNC void run_scan(void *arg)
 {
 	struct scan *s = arg;
-	bool ok = false;
 
 	s->began = clock_precise();
-	if (!ask_fed(s, &ok))
-		ok = ask_in_turn(s);
-	if (!ok) {
+	s->returned = false;
+	s->why = NULL;
+	if (!ask_all(s)) {
 		content_find_trouble(s);
 		return;
 	}
@@ -349,7 +457,10 @@ static ASYNC void run_scans(struct content *c, bool milters, bool others, deadli
 {
 	struct group g;
 
+	if (c->abandoned)
+		return;
 	group_init(&g);
+	c->asking = &g;
 	for (struct scan *s = c->scans; s < c->scans + c->count; s++) {
 		if (s->skipped || !(s->conf->kind == SCANNER_MILTER ? milters : others))
 			continue;
@@ -357,6 +468,7 @@ static ASYNC void run_scans(struct content *c, bool milters, bool others, deadli
 		group_start(&g, &s->member, s->conf->name, run_scan, s);
 	}
 	group_wait(&g, "scanners", until);
+	c->asking = NULL;
 }
 
 /* The backend must have its share of the one deadline. */
@@ -381,6 +493,8 @@ ASYNC void content_finish(struct content *c, struct findings *found, deadline un
 	until = share_of(until);
 	skip_large(c);
 	run_scans(c, true, true, until);
+	if (c->abandoned)
+		return;
 	content_apply_changes(c);
 	if (c->replaced)
 		run_scans(c, false, true, until);

@@ -11,7 +11,8 @@
  *   temperror  trouble, on-error defer                unchecked       trouble, on-error mark
  *   skipped    not asked, by its size, client or recipients
  *
- * What they see is what is relayed: the message as it came, below our trace field, without marks forged in our name.
+ * What they see is what is relayed: the message as it came, without fields forged in our name; for spamd below our trace
+ * field. What a bounce returns is offered to clamd and spamd as a message of its own, too.
  * If a filter replaces the body, the others are asked again about the new one.
  */
 #ifndef SPURN_CHECK_CONTENT_H
@@ -39,6 +40,8 @@ struct content *content_begin(const struct content_question *q);
 void content_header(struct content *c, const struct header *h);
 void content_body(struct content *c, struct slice piece);
 ASYNC void content_finish(struct content *c, struct findings *found, deadline until);
+/* Nobody waits for the verdict any more: what is being asked is dropped at once, and content_finish() returns soon. */
+void content_abandon(struct content *c);
 /* At whatever end; what is still being asked is dropped at once. */
 void content_drop(struct content *c);
 

@@ -18,26 +18,17 @@
 
 /* ---- asking ---- */
 
-static bool is_ours(const struct field *f)
-{
-	return slice_starts_nocase(f->name, SLICE("Spurn-"));
-}
-
 /* The fields that will be relayed, in their order. */
-static const struct field **fields_of(const struct header *h, struct arena *a, uint32_t *count)
+static const struct field **fields_of(const struct content *c, struct arena *a, uint32_t *count)
 {
+	const struct header *h = c->header;
 	const struct field **fields = arena_array(a, const struct field *, (size_t)h->count + 1);
 
 	*count = 0;
 	for (uint32_t i = 0; i < h->count; i++)
-		if (!is_ours(&h->fields[i]))
+		if (!content_hides(c, &h->fields[i]))
 			fields[(*count)++] = &h->fields[i];
 	return fields;
-}
-
-static uint64_t body_offset(const struct content *c)
-{
-	return c->header->bytes.n + (c->header->blank_line ? 2 : 0);
 }
 
 static bool add_to_body(void *arg, struct slice piece)
@@ -78,8 +69,8 @@ static ASYNC bool ask_once(struct scan *s, struct milter *m, struct arena *scrat
 	struct milter_question q = { .self = &c->q.self, .client = c->q.envelope->client, .envelope = c->q.envelope,
 		.reverse_path = c->q.envelope->reverse_for_backend, .replace = add_to_body, .arg = s };
 
-	q.fields = fields_of(c->header, scratch, &q.field_count);
-	q.body = content_pieces(scratch, c->q.source, SLICE_NULL, body_offset(c));
+	q.fields = fields_of(c, scratch, &q.field_count);
+	q.body = content_pieces(scratch, c->q.source, SLICE_NULL, content_body_offset(c));
 	if (!milter_ask(m, &q, c->arena, &s->milter, &s->why, s->until)) {
 		forget_body(s);
 		free(m);
@@ -299,7 +290,7 @@ void content_apply_changes(struct content *c)
 
 	if (!c->q.apply)
 		return;
-	w.fields = fields_of(c->header, c->arena, &w.count);
+	w.fields = fields_of(c, c->arena, &w.count);
 	w.text = arena_array(c->arena, struct slice, (size_t)w.count + 1);
 	w.changed = arena_array(c->arena, bool, (size_t)w.count + 1);
 	for (struct scan *s = c->scans; s < c->scans + c->count; s++) {

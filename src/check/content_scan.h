@@ -15,6 +15,7 @@ struct scan {
 	struct feeder *feeder;		/* clamd that is fed already; NULL: none */
 	const char *skipped;		/* why it is not asked; NULL: it is */
 	const char *why;		/* trouble; NULL: it answered */
+	bool returned;			/* the question is about the message that a bounce returns */
 	struct milter_answer milter;
 	void *body;			/* the sink's, of a body that a filter replaces; NULL: none */
 	struct findings found;
@@ -29,11 +30,21 @@ struct content {
 	struct scan *scans;
 	uint32_t count;
 	uint64_t arrived;		/* octets of the body */
+	struct slice lead;		/* stands in the place of the first `skip` octets of the message; both 0: as it came */
+	uint64_t skip;
+	struct group *asking;		/* the scans that run; NULL: none do */
 	bool replaced;			/* a filter's body stands in the place of the client's */
+	bool abandoned;			/* nobody waits for the verdict any more */
 };
 
 /* The message as pieces: `lead`, then the content from its `skip`-th octet on. Buffers live in `a`. */
 struct pieces *content_pieces(struct arena *a, struct content_source source, struct slice lead, uint64_t skip);
+/* The first message that is enclosed in the content, as pieces; none at all if there is none (content_returned.c). */
+struct pieces *content_returned(struct arena *a, struct content_source source);
+/* A field that is not relayed, and that no scanner sees. */
+bool content_hides(const struct content *c, const struct field *f);
+/* Octets before the body. */
+uint64_t content_body_offset(const struct content *c);
 /* A finding of this scan; reason behind the scanner's name. */
 struct finding *content_find(struct scan *s, enum result result, const char *reason);
 

@@ -17,6 +17,8 @@ struct feeder {
 	struct endpoint to;
 	struct content_source source;
 	struct content_cursor at;
+	struct slice lead;	/* to be sent in the place of the first `skip` octets */
+	uint64_t skip;
 	struct clamd clamd;
 	struct clamd_answer answer;
 	struct arena arena;
@@ -40,16 +42,32 @@ static deadline patience(const struct feeder *f)
 	return f->complete ? f->until : deadline_in(PATIENCE);
 }
 
+static ASYNC bool send_lead(struct feeder *f)
+{
+	struct slice lead = f->lead;
+
+	f->lead = SLICE_NULL;
+	return lead.n == 0 || clamd_send(&f->clamd, lead, &f->why, patience(f));
+}
+
 /* Sends what has come until there is no more for now. */
 static ASYNC bool send_what_is_there(struct feeder *f)
 {
+	if (!send_lead(f))
+		return false;
 	for (;;) {
 		ptrdiff_t n = f->dropped ? 0 : f->source.read(f->source.arg, &f->at, f->buffer, sizeof(f->buffer));
+		size_t passed;
 
 		if (n == 0)
 			return !f->dropped;
 		f->why = "the message cannot be read";
-		if (n < 0 || !clamd_send(&f->clamd, slice_make(f->buffer, (size_t)n), &f->why, patience(f)))
+		if (n < 0)
+			return false;
+		passed = f->skip < (uint64_t)n ? (size_t)f->skip : (size_t)n;
+		f->skip -= passed;
+		if ((size_t)n > passed && !clamd_send(&f->clamd, slice_make(f->buffer + passed, (size_t)n - passed), &f->why,
+				patience(f)))
 			return false;
 	}
 }
@@ -89,7 +107,8 @@ static ASYNC void run(void *arg)
 		loop_bury(feeder_free, f);
 }
 
-struct feeder *feeder_start(struct scanner *s, const struct scanner_conf *conf, struct content_source source)
+struct feeder *feeder_start(struct scanner *s, const struct scanner_conf *conf, struct content_source source, struct slice lead,
+	uint64_t skip)
 {
 	struct feeder *f;
 
@@ -106,6 +125,8 @@ struct feeder *feeder_start(struct scanner *s, const struct scanner_conf *conf, 
 	f->scanner = s;
 	f->to = conf->endpoint;
 	f->source = source;
+	f->lead = slice_copy(&f->arena, lead);
+	f->skip = skip;
 	f->clamd.stream.watch.fd = -1;
 	f->result = FEEDER_LEFT;
 	fiber_start(&f->job, "feeder", run, f);

@@ -15,8 +15,9 @@
 
 struct feeder;
 
-/* NULL: no place, or no memory. */
-struct feeder *feeder_start(struct scanner *s, const struct scanner_conf *conf, struct content_source source);
+/* NULL: no place, or no memory. lead, which is copied, is sent in the place of the first `skip` octets. */
+struct feeder *feeder_start(struct scanner *s, const struct scanner_conf *conf, struct content_source source, struct slice lead,
+	uint64_t skip);
 /* More has come. */
 void feeder_wake(struct feeder *f);
 

@@ -427,6 +427,9 @@ static ASYNC struct verdict judge_message(struct transaction *tx, deadline until
 {
 	nanoseconds began = clock_precise();
 
+	tx->client_left = session_client_gone(tx->session);
+	if (tx->client_left)
+		return (struct verdict){ 0 };
 	tx->relay.at_rest = true;
 	if (tx->relay.client)
 		timer_set(&tx->relay.hold, deadline_in(tx->config->hold_backend));
@@ -435,6 +438,36 @@ static ASYNC struct verdict judge_message(struct transaction *tx, deadline until
 	tx->relay.at_rest = false;
 	tx->times.scan = clock_precise() - began;
 	return verdict_of_message(tx->config, tx->domain, &tx->envelope, *tx->session->edge->services.observe_all);
+}
+
+void data_watch_client(struct session *s)
+{
+	struct transaction *tx = s->tx;
+
+	if (!tx || !tx->relay.at_rest || tx->client_left || !session_client_gone(s))
+		return;
+	tx->client_left = true;
+	stage_message_abandon(tx->stage);
+}
+
+/* Gone before the verdict: nothing is delivered, and nothing is in the way of its return. */
+static void answer_nobody(struct transaction *tx)
+{
+	answer_plain(tx, DISPOSITION_DEFER, REPLY_CLIENT_LEFT);
+}
+
+static ASYNC void act_on_verdict(struct transaction *tx, const struct verdict *v, deadline until)
+{
+	tx->because = v->because;
+	tx->disposition = v->disposition;	/* the trace fields say so */
+	if (v->reply == REPLY_MIXED_OUTCOME)
+		hint_disagreed(tx);
+	if (v->reply != REPLY_NONE)
+		answer(tx, v->disposition, v->reply, v->detail);
+	else if (tx->session->edge->rehearsal)
+		answer(tx, v->disposition, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
+	else
+		relay_and_answer(tx, v->disposition, until);
 }
 
 static ASYNC void finish_message(struct session *s)
@@ -448,16 +481,10 @@ static ASYNC void finish_message(struct session *s)
 	if (!refused_by_form(tx)) {
 		struct verdict v = judge_message(tx, until);
 
-		tx->because = v.because;
-		tx->disposition = v.disposition;	/* the trace fields say so */
-		if (v.reply == REPLY_MIXED_OUTCOME)
-			hint_disagreed(tx);
-		if (v.reply != REPLY_NONE)
-			answer(tx, v.disposition, v.reply, v.detail);
-		else if (s->edge->rehearsal)
-			answer(tx, v.disposition, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
+		if (tx->client_left)
+			answer_nobody(tx);
 		else
-			relay_and_answer(tx, v.disposition, until);
+			act_on_verdict(tx, &v, until);
 	}
 	transaction_end(s);
 }

@@ -436,7 +436,11 @@ static void session_pump(struct session *s)
 
 static void on_ready(struct stream *stream)
 {
-	session_pump(stream->owner);
+	struct session *s = stream->owner;
+
+	if (fiber_job_active(&s->job))
+		data_watch_client(s);
+	session_pump(s);
 }
 
 /* ---- time ---- */

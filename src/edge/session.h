@@ -168,6 +168,8 @@ struct reply data_begin_chunk(struct session *s, uint64_t size, bool last);
 /* Bytes of DATA or BDAT, on the scheduler's stack. true: the end was reached, data_finish() is due. */
 bool data_push(struct session *s);
 ASYNC void data_finish(struct session *s);
+/* Something came from the client while the session's fiber runs: if it has left and its message is being judged, that ends. */
+void data_watch_client(struct session *s);
 /* A timer's look at progress: REPLY_NONE, TIMEOUT or TOO_SLOW. */
 enum reply_name data_progress(struct session *s);
 

@@ -74,13 +74,6 @@ static void add_mark(struct str *out, const struct transaction *tx)
 		tx->envelope.ref);
 }
 
-static bool is_forged_mark(const struct field *f, const char *hostname)
-{
-	if (slice_starts_nocase(f->name, SLICE("Spurn-")))
-		return true;
-	return slice_eq_nocase(f->name, SLICE("Authentication-Results")) && authres_names(f->value, slice_of(hostname));
-}
-
 /* Whether fields that the client sent have to go or to change. */
 static bool is_rewritten(const struct transaction *tx)
 {
@@ -88,7 +81,7 @@ static bool is_rewritten(const struct transaction *tx)
 		if (c->kind != HEADER_PREPEND)
 			return true;
 	for (uint32_t i = 0; i < tx->header.count; i++)
-		if (is_forged_mark(&tx->header.fields[i], tx->config->hostname))
+		if (authres_is_forged(&tx->header.fields[i], slice_of(tx->config->hostname)))
 			return true;
 	return false;
 }
@@ -141,7 +134,7 @@ static uint64_t add_rewritten_header(struct str *out, const struct transaction *
 
 		add_changes(out, tx, HEADER_INSERT, i);
 		if (!add_changes(out, tx, HEADER_REPLACE, i) && !add_changes(out, tx, HEADER_REMOVE, i) &&
-		    !is_forged_mark(f, tx->config->hostname))
+		    !authres_is_forged(f, slice_of(tx->config->hostname)))
 			add_stuffed(out, f->raw);
 	}
 	add_changes(out, tx, HEADER_APPEND, 0);

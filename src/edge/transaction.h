@@ -45,6 +45,7 @@ struct transaction {
 	bool header_seen;		/* by the stage */
 	struct store_key *commit_keys;	/* one per recipient, parallel to the list; NULL: no ledger for this one */
 	bool chunking, too_big, discard, in_doubt, ledger_trouble;
+	bool client_left;		/* while its message was judged */
 	const char *earlier_ref;	/* of the try that left an in-doubt entry */
 	struct reply final;		/* what the client was told last */
 	enum disposition disposition;

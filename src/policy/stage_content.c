@@ -46,6 +46,11 @@ void stage_content_drop(void *state)
 	content_drop(state);
 }
 
+void stage_content_abandon(void *state)
+{
+	content_abandon(state);
+}
+
 /* ---- rules ---- */
 
 void *stage_rules_begin(const struct message_view *view)

@@ -11,6 +11,7 @@ void stage_content_header(void *state, const struct header *h);
 void stage_content_body(void *state, struct slice piece);
 ASYNC void stage_content_finish(void *state, struct findings *found, deadline until);
 void stage_content_drop(void *state);
+void stage_content_abandon(void *state);
 
 /* The site's own rules (check/content_rules.h). */
 void *stage_rules_begin(const struct message_view *view);

@@ -18,22 +18,22 @@
 
 /* In the order in which findings stand in the record; the last row has no begin(). */
 static const struct message_check checks[] = {
-	{ CHECK_DKIM, SIDE_INBOUND, 1, false, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL },
-	{ CHECK_NOTICE, SIDE_BOTH, 1, true, stage_notice_begin, stage_notice_header, stage_notice_body,
-		stage_notice_finish, NULL },
+	{ CHECK_DKIM, SIDE_INBOUND, 1, false, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL, NULL },
+	{ CHECK_NOTICE, SIDE_BOTH, 0, true, stage_notice_begin, stage_notice_header, stage_notice_body,
+		stage_notice_finish, NULL, NULL },
 	{ CHECK_CONTENT, SIDE_INBOUND, 1, false, stage_rules_begin, stage_rules_header, stage_rules_body, stage_rules_finish,
-		stage_rules_drop },
-	{ CHECK_ARC, SIDE_INBOUND, 1, false, stage_arc_begin, stage_arc_header, NULL, stage_arc_finish, NULL },
-	{ CHECK_DMARC, SIDE_INBOUND, 2, false, stage_dmarc_begin, stage_dmarc_header, NULL, stage_dmarc_finish, NULL },
-	{ CHECK_DMARC, SIDE_INBOUND, 3, true, stage_authres_begin, NULL, NULL, stage_authres_finish, NULL },
+		stage_rules_drop, NULL },
+	{ CHECK_ARC, SIDE_INBOUND, 1, false, stage_arc_begin, stage_arc_header, NULL, stage_arc_finish, NULL, NULL },
+	{ CHECK_DMARC, SIDE_INBOUND, 2, false, stage_dmarc_begin, stage_dmarc_header, NULL, stage_dmarc_finish, NULL, NULL },
+	{ CHECK_DMARC, SIDE_INBOUND, 3, true, stage_authres_begin, NULL, NULL, stage_authres_finish, NULL, NULL },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, false, stage_content_begin, stage_content_header, stage_content_body,
-		stage_content_finish, stage_content_drop },
-	{ CHECK_BOUNCE, SIDE_INBOUND, 3, false, bounce_stage_begin, NULL, NULL, bounce_stage_finish, NULL },
-	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, false, sent_begin, sent_header, NULL, sent_finish, NULL },
+		stage_content_finish, stage_content_drop, stage_content_abandon },
+	{ CHECK_BOUNCE, SIDE_INBOUND, 3, false, bounce_stage_begin, NULL, NULL, bounce_stage_finish, NULL, NULL },
+	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, false, sent_begin, sent_header, NULL, sent_finish, NULL, NULL },
 	{ CHECK_DKIM, SIDE_OUTBOUND, STAGE_SIGN_WAVE, true, stage_sign_begin, stage_sign_header, NULL, stage_sign_finish,
-		stage_sign_drop },
-	{ CHECK_GREYLIST, SIDE_INBOUND, 4, false, stage_greylist_begin, NULL, NULL, stage_greylist_finish, NULL },
-	{ CHECK_NOTICE, SIDE_BOTH, 4, true, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish, NULL },
+		stage_sign_drop, NULL },
+	{ CHECK_GREYLIST, SIDE_INBOUND, 4, false, stage_greylist_begin, NULL, NULL, stage_greylist_finish, NULL, NULL },
+	{ CHECK_NOTICE, SIDE_BOTH, 4, true, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish, NULL, NULL },
 	{ .begin = NULL },
 };
 
@@ -50,6 +50,7 @@ struct message_part {
 struct message_stage {
 	struct message_view view;
 	struct message_part parts[CHECK_ROWS];
+	bool abandoned;
 };
 
 static bool takes_part(const struct message_check *check, const struct message_view *view)
@@ -126,13 +127,21 @@ static ASYNC bool run_wave(struct message_stage *m, unsigned wave, deadline unti
 
 ASYNC void stage_message_finish(struct message_stage *m, deadline until)
 {
-	unsigned wave = 1;
+	unsigned wave = 0;
 
 	body_hashes_finish(m->view.hashes);
-	while (run_wave(m, wave, until))
+	while (run_wave(m, wave, until) && !m->abandoned)
 		wave++;
 	for (struct message_part *p = m->parts; p->check; p++)
 		findings_join(&m->view.envelope->findings, &p->found);
+}
+
+void stage_message_abandon(struct message_stage *m)
+{
+	m->abandoned = true;
+	for (struct message_part *p = m->parts; p->check; p++)
+		if (p->state && p->check->abandon)
+			p->check->abandon(p->state);
 }
 
 void stage_message_drop(struct message_stage *m)

@@ -35,7 +35,7 @@ enum message_side { SIDE_INBOUND = 1, SIDE_OUTBOUND = 2, SIDE_BOTH = 3 };
 struct message_check {
 	enum check check;
 	uint8_t sides;			/* enum message_side bits */
-	uint8_t wave;			/* 1 first */
+	uint8_t wave;			/* 0 first */
 	bool always;			/* no judgement: in any mode */
 	/* Its own state, in the envelope's arena; NULL: nothing to do for this message. */
 	void *(*begin)(const struct message_view *view);
@@ -46,6 +46,8 @@ struct message_check {
 	void (*finish)(void *state, struct findings *found, deadline until);
 	/* Whether finish() was run or not: what is not in the arena is given back, what still runs is stopped. */
 	void (*drop)(void *state);
+	/* While finish() runs: nobody waits for it any more, so it is to return soon. NULL: it does so anyway. */
+	void (*abandon)(void *state);
 };
 
 /* The message begins: recipients are known. */
@@ -54,6 +56,8 @@ void stage_message_header(struct message_stage *m, const struct header *h);
 void stage_message_body(struct message_stage *m, struct slice piece);
 /* The message has ended; message facts are in the envelope. */
 ASYNC void stage_message_finish(struct message_stage *m, deadline until);
+/* The client is gone: stage_message_finish(), under way on its fiber, asks nothing more. */
+void stage_message_abandon(struct message_stage *m);
 /* Must be called once, at whatever end. NULL is allowed. */
 void stage_message_drop(struct message_stage *m);
 

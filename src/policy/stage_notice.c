@@ -13,10 +13,10 @@ struct stage_notice {
 	bool told;		/* the header section has come; of a message that ends before it nothing is known */
 };
 
-/* Proofs of bounces and DMARC have to know as well. */
+/* Proofs of bounces, DMARC and scanners have to know as well. */
 static bool anybody_asks(const struct message_view *view)
 {
-	static const enum check askers[] = { CHECK_NOTICE, CHECK_BOUNCE, CHECK_DMARC };
+	static const enum check askers[] = { CHECK_NOTICE, CHECK_BOUNCE, CHECK_DMARC, CHECK_CONTENT };
 
 	for (size_t i = 0; i < sizeof(askers) / sizeof(askers[0]); i++)
 		if (config_mode(view->config, view->domain, askers[i], false) != MODE_OFF)

@@ -532,7 +532,7 @@ void group_start(struct group *g, struct group_member *member, const char *name,
 	fiber_start(&member->job, name, member_run, member);
 }
 
-static void group_cancel(struct group *g)
+void group_cancel(struct group *g)
 {
 	struct ring *at = g->members.next;
 

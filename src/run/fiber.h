@@ -90,6 +90,8 @@ void group_start(struct group *g, struct group_member *member, const char *name,
  * cancelled, the members are cancelled and then waited for (they end at their
  * next wait), so no member outlives the call. true: all ended by themselves. */
 ASYNC bool group_wait(struct group *g, const char *label, deadline d);
+/* Cancels the members that still run; whoever waits for the group goes on when they have ended. From anywhere. */
+void group_cancel(struct group *g);
 
 /* ---- for operators ---- */
 

@@ -304,3 +304,10 @@ bool authres_names(struct slice value, struct slice server)
 	arena_drop(&scratch);
 	return ours;
 }
+
+bool authres_is_forged(const struct field *f, struct slice server)
+{
+	if (slice_starts_nocase(f->name, SLICE("Spurn-")))
+		return true;
+	return slice_eq_nocase(f->name, SLICE("Authentication-Results")) && authres_names(f->value, server);
+}

@@ -5,6 +5,7 @@
 #define SPURN_WIRE_AUTHRES_H
 
 #include "wire/envelope.h"
+#include "wire/message.h"
 
 #define AUTHRES_MAX_RESULTS 100u	/* of one field */
 #define AUTHRES_MAX_PROPERTIES 400u
@@ -39,6 +40,8 @@ bool authres_parse(struct authres *out, struct arena *a, struct slice value, con
  * as domains, so that U-labels and case do not matter. A field whose authserv-id cannot be read is taken for one of ours if our
  * name stands anywhere in it. */
 bool authres_names(struct slice value, struct slice server);
+/* A field that only we may write, and that nobody behind us is to see: Spurn-*, or Authentication-Results in our name. */
+bool authres_is_forged(const struct field *f, struct slice server);
 
 /* The field with its final CRLF: what was found, by RFC 8601 section 2.7. iprev: the reverse name was looked for. */
 void authres_write(struct str *out, const char *server, const struct auth_facts *auth, const struct client_facts *client);

@@ -185,5 +185,22 @@ static void lines_are_short(void **state)
 	arena_drop(&a);
 }
 
+static void what_only_we_may_write(void **state)
+{
+	static const struct { struct field field; bool forged; } cases[] = {
+		{ { SLICE("Spurn-Mark"), SLICE(" none"), SLICE("") }, true },
+		{ { SLICE("SPURN-Anything"), SLICE(""), SLICE("") }, true },
+		{ { SLICE("authentication-results"), SLICE(" mx.example.org; dkim=pass"), SLICE("") }, true },
+		{ { SLICE("Authentication-Results"), SLICE(" other.example; dkim=pass"), SLICE("") }, false },
+		{ { SLICE("X-Authentication-Results"), SLICE(" mx.example.org; dkim=pass"), SLICE("") }, false },
+		{ { SLICE("Spurn"), SLICE(" mx.example.org"), SLICE("") }, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(authres_is_forged(&cases[i].field, SLICE("mx.example.org")), cases[i].forged);
+}
+
 UNIT_MAIN(cmocka_unit_test(values), cmocka_unit_test(there_are_limits), cmocka_unit_test(whose_it_is), cmocka_unit_test(ours),
-	cmocka_unit_test(no_name_becomes_another), cmocka_unit_test(lines_are_short))
+	cmocka_unit_test(no_name_becomes_another), cmocka_unit_test(lines_are_short),
+	cmocka_unit_test(what_only_we_may_write))

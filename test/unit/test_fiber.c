@@ -489,6 +489,22 @@ static void test_group_members_in_line_are_taken_out(void **state)
 	assert_int_equal(fiber_stats().in_line, 0);
 }
 
+/* By somebody who does not wait for it, and from the scheduler's stack. */
+static void test_group_is_cancelled_from_outside(void **state)
+{
+	struct fiber_job job = { 0 };
+
+	fiber_start(&job, "owner", waits_for_ever, NULL);
+	while (loop_turn(clock_now()))
+		;
+	assert_int_equal(group.running, 2);
+	group_cancel(&group);
+	while (loop_turn(clock_now()))
+		;
+	assert_string_equal(order, "xxe");
+	turns();
+}
+
 static void test_empty_group(void **state)
 {
 	group_init(&group);
@@ -548,6 +564,7 @@ int main(void)
 		fiber_test(test_group_deadline_cancels_the_rest),
 		fiber_test(test_group_is_cancelled_with_its_owner),
 		fiber_test(test_group_members_in_line_are_taken_out),
+		fiber_test(test_group_is_cancelled_from_outside),
 		fiber_test(test_empty_group),
 		gate_test(test_each_wait),
 	};
