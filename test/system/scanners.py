@@ -73,7 +73,9 @@ class Spamd(Peer):
                    "MIMEEval", "RelayEval", "URIEval", "WLBLEval", "VBounce", "FreeMail", "MIMEHeader", "ReplaceTags")
         self.write("rules/test.pre", "".join(f"loadplugin Mail::SpamAssassin::Plugin::{name}\n" for name in plugins))
         self.write("rules/local.cf", "required_score 5\nuse_bayes 0\nskip_rbl_checks 1\n"
-                   "header SPURN_SUSPECT Subject =~ /somewhat dubious/\nscore SPURN_SUSPECT 7\n")
+                   "header SPURN_SUSPECT Subject =~ /somewhat dubious/\nscore SPURN_SUSPECT 7\n"
+                   "header SPURN_CLIENT X-Spam-Relays-Trusted =~ /^\\[ ip=127.0.0.1 [^\\]]*helo=who.are.you.example /\n"
+                   "score SPURN_CLIENT 0.1\n")
         self.child = Child([self.program, "--local", "--nouser-config", "--max-children=2", "--min-children=1",
                             f"--listen=127.0.0.1:{self.port}", "--username=nobody", f"--siteconfigpath={self.path('rules')}",
                             "--helper-home-dir=/tmp", "--syslog=stderr"], self.path("output"))
@@ -132,6 +134,51 @@ class OpenDkim(Peer):
                    "InternalHosts 0.0.0.0/0\nCanonicalization relaxed/simple\nSyslog no\nRequireSafeKeys no\n")
         self.child = Child([self.program, "-f", "-x", self.path("opendkim.conf")], self.path("output"))
         self.await_listening(("127.0.0.1", self.port))
+
+
+class ClamavMilter(Peer):
+    """clamav-milter before a clamd of ours, which it must be able to reach."""
+
+    name = "clamav-milter"
+
+    def __init__(self, clamd):
+        super().__init__()
+        self.program = need("clamav-milter", "clamav-milter")
+        self.clamd = clamd
+        self.port = free_port()
+
+    @property
+    def address(self):
+        return f"inet:127.0.0.1:{self.port}"
+
+    def start(self):
+        self.write("milter.conf", f"MilterSocket inet:{self.port}@127.0.0.1\nForeground yes\n"
+                   f"ClamdSocket {self.clamd.address}\nTemporaryDirectory {self.directory}\nOnInfected Reject\n"
+                   "RejectMsg found %v\nAddHeader Replace\nLogVerbose yes\n")
+        self.child = Child([self.program, "--config-file", self.path("milter.conf")], self.path("output"))
+        self.await_listening(("127.0.0.1", self.port))
+
+
+class SpamassMilter(Peer):
+    """spamass-milter before a spamd: it refuses from a score of 900, and makes a report with the message attached of what is spam."""
+
+    name = "spamass-milter"
+
+    def __init__(self, spamd):
+        super().__init__()
+        self.program = need("spamass-milter", "spamass-milter")
+        need("spamc", "spamc")
+        self.spamd = spamd
+
+    @property
+    def address(self):
+        return f"unix:{self.path('milter.sock')}"
+
+    def start(self):
+        self.child = Child([self.program, "-p", self.path("milter.sock"), "-r", "900", "--", "-d", "127.0.0.1", "-p",
+                            str(self.spamd.port)], self.path("output"))
+        self.await_listening(self.path("milter.sock"))
+        os.chmod(self.path("milter.sock"), 0o666)
 
 
 class Filter(Peer):
@@ -250,6 +297,24 @@ def take_stream(connection):
         if length == 0:
             return message
         message += read_exactly(connection, length)
+
+
+def take_spamc(connection):
+    """A SPAMC question to its end; returns its header lines and the message."""
+    octets = b""
+    while b"\r\n\r\n" not in octets:
+        octets += read_exactly(connection, 1)
+    length = int(re.search(rb"Content-length: (\d+)", octets).group(1))
+    message = read_exactly(connection, length)
+    until_closed(connection)        # our side is closed behind the question
+    return octets, message
+
+
+def spamd_answer(score, threshold=5.0, symbols=b"NONE"):
+    """What a spamd says about a message."""
+    word = b"True" if score >= threshold else b"False"
+    return (b"SPAMD/1.1 0 EX_OK\r\nContent-length: %d\r\nSpam: %s ; %.1f / %.1f\r\n\r\n" %
+            (len(symbols), word, score, threshold)) + symbols
 
 
 def packet(word, octets=b""):

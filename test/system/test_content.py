@@ -10,8 +10,8 @@ import io
 import pytest
 
 from peers import CLIENT_DOMAIN, FakeBackend, Missing, Spurn, never_within, wait_until
-from scanners import (Clamd, EICAR, Filter, GTUBE, Liar, OpenDkim, Rspamd, Spamd, milter, packet, read_exactly,
-                      take_stream, until_closed)
+from scanners import (Clamd, ClamavMilter, EICAR, Filter, GTUBE, Liar, OpenDkim, Rspamd, SpamassMilter, Spamd, milter, packet,
+                      read_exactly, read_packet, spamd_answer, take_spamc, take_stream, until_closed)
 
 SENDER = f"sender@{CLIENT_DOMAIN}"
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -185,6 +185,34 @@ def test_opendkim_signs_on_top(backend, dns, opendkim):
         assert finding["result"] == "pass" and "adds DKIM-Signature" in finding["evidence"]
 
 
+def test_clamav_milter(backend, dns, clamd):
+    with started(lambda: ClamavMilter(clamd)) as peer:
+        with guarded(backend, dns, scanner("milter", peer.address, "finds viruses;")) as spurn:
+            for count in (1, 2):
+                assert deliver(spurn, mail(fields="X-Virus-Status: Clean, I swear\r\n")).code == 250
+                octets = backend.wait_for(count)[-1].octets
+                assert b"X-Virus-Status: Clean\r\n" in octets and b"I swear" not in octets
+            reply = deliver(spurn, mail(EICAR + "\r\n"), recipients=("postmaster@example.org",))
+            assert (reply.code, reply.enhanced) == (554, "5.7.1"), reply
+            [finding] = findings(spurn.record(reply.ref))
+            assert finding["result"] == "virus" and "Eicar-Signature" in finding["evidence"]
+
+
+def test_spamass_milter(backend, dns, spamd):
+    """Its spamd hears of the client from our macros; what is spam arrives as its report: fields changed, and a new body."""
+    with started(lambda: SpamassMilter(spamd)) as peer:
+        with guarded(backend, dns, scanner("milter", peer.address)) as spurn:
+            assert deliver(spurn, mail(), helo="who.are.you.example").code == 250
+            octets = backend.wait_for(1)[0].octets
+            assert b"X-Spam-Status: No" in octets and b"SPURN_CLIENT" in octets and octets.endswith(b"\r\n\r\nHello.\r\n")
+            assert deliver(spurn, mail("What I wrote.\r\n", subject="somewhat dubious")).code == 250
+            head, body = backend.wait_for(2)[1].octets.split(b"\r\n\r\n", 1)
+            assert b"X-Spam-Flag: YES" in head and head.count(b"Content-Type: multipart/mixed") == 1
+            assert b"Content-Type: message/rfc822" in body and b"What I wrote." in body
+            reply = deliver(spurn, mail(GTUBE + "\r\n"))
+            assert (reply.code, reply.enhanced) == (550, "5.7.1") and "SpamAssassin" not in reply.text
+
+
 # ---- a filter on libmilter: every stage, every change --------------------------------------
 
 
@@ -324,6 +352,30 @@ HOSTILE_CLAMD = {
     "reset": lambda c: (c.setsockopt(1, 13, struct.pack("ii", 1, 0)), c.close()),
 }
 
+def spamd_says(octets, then=lambda c: None):
+    def play(connection):
+        take_spamc(connection)
+        connection.sendall(octets)
+        then(connection)
+    return play
+
+
+HOSTILE_SPAMD = {
+    "dead": lambda c: None,
+    "deaf": lambda c: time.sleep(30),
+    "slow": lambda c: (take_spamc(c), time.sleep(30)),
+    "garbage": spamd_says(b"\xff" * 100 + b"\r\n\r\n"),
+    "half": spamd_says(spamd_answer(0.1)[:-2]),
+    "half a verdict": spamd_says(b"SPAMD/1.1 0 EX_OK\r\nSpam: False ; 0.1\r\n\r\n"),
+    "no end": spamd_says(spamd_answer(0.1), lambda c: time.sleep(30)),
+    "endless": lambda c: [c.sendall(b"a" * 65536) for _ in range(10000)],
+    "2 GB of promises": spamd_says(b"SPAMD/1.1 0 EX_OK\r\nContent-length: 2147483647\r\nSpam: False ; 0 / 5\r\n\r\nONE"),
+    "twice": spamd_says(spamd_answer(0.1) * 2),
+    "error": spamd_says(b"SPAMD/1.1 74 EX_IOERR\r\n\r\n"),
+    "no number": spamd_says(b"SPAMD/1.1 0 EX_OK\r\nSpam: False ; nan / 5.0\r\n\r\n"),
+    "reset": lambda c: (c.setsockopt(1, 13, struct.pack("ii", 1, 0)), c.close()),
+}
+
 HOSTILE_MILTER = {
     "dead": lambda c: None,
     "deaf": lambda c: time.sleep(30),
@@ -374,12 +426,19 @@ def test_a_hostile_milter(backend, dns, manner):
     assert_liar_is_trouble(backend, dns, "milter", HOSTILE_MILTER[manner])
 
 
-def test_a_slow_but_honest_pair(backend, dns):
+@pytest.mark.parametrize("manner", HOSTILE_SPAMD)
+def test_a_hostile_spamd(backend, dns, manner):
+    assert_liar_is_trouble(backend, dns, "spamd", HOSTILE_SPAMD[manner])
+
+
+def test_a_slow_but_honest_trio(backend, dns):
     """One octet at a time is no lie."""
     accept = packet(b"h", b"X-Seen\0yes\0") + packet(b"a")
     options = packet(b"O", struct.pack(">III", 6, 1, 0))
-    with Liar(milter(drip(accept), {b"O": drip(options)})) as one, Liar(lambda c: (take_stream(c), drip(b"stream: OK\0")(c))) as two:
-        with guarded(backend, dns, scanner("milter", one.address), scanner("clamd", two.address)) as spurn:
+    with Liar(milter(drip(accept), {b"O": drip(options)})) as one, Liar(lambda c: (take_stream(c), drip(b"stream: OK\0")(c))) as two, \
+            Liar(lambda c: (take_spamc(c), drip(spamd_answer(0.1))(c))) as three:
+        with guarded(backend, dns, scanner("milter", one.address), scanner("clamd", two.address),
+                     scanner("spamd", three.address)) as spurn:
             assert deliver(spurn, mail()).code == 250
             assert b"X-Seen: yes\r\n" in backend.wait_for(1)[0].octets
 
@@ -397,17 +456,30 @@ def test_the_breaker_answers_at_once_and_closes_again(backend, dns):
             wait_until(lambda: deliver(spurn, mail()).code == 250, 10, "the breaker's closing")
 
 
-def test_a_client_that_leaves_before_the_verdict(backend, dns):
-    """Nothing is delivered; when it returns, the message arrives once."""
+# Each hears the whole message and then says nothing until the other side closes; or, once `hold` is off, that all is well.
+PATIENT = {
+    "clamd": lambda hold: lambda c: (take_stream(c), until_closed(c) if hold else c.sendall(b"stream: OK\0")),
+    "spamd": lambda hold: lambda c: (take_spamc_held(c, hold), None if hold else c.sendall(spamd_answer(0.1))),
+    "milter": lambda hold: milter(lambda c: until_closed(c) if hold else c.sendall(packet(b"c"))),
+}
+
+
+def take_spamc_held(connection, hold):
+    """spamd's client closes its side behind the question, so only a reset tells that it has gone altogether."""
+    take_spamc(connection)
+    while hold:
+        try:
+            connection.send(b"S")
+        except OSError:
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", PATIENT)
+def test_a_client_that_leaves_before_the_verdict(backend, dns, kind):
+    """The scan ends at once, nothing is delivered; when it returns, the message arrives once."""
     hold = [True]
-
-    def slow(connection):
-        take_stream(connection)
-        while hold[0]:
-            time.sleep(0.02)
-        connection.sendall(b"stream: OK\0")
-
-    with Liar(slow) as liar, guarded(backend, dns, scanner("clamd", liar.address)) as spurn:
+    with Liar(PATIENT[kind](hold)) as liar, guarded(backend, dns, scanner(kind, liar.address)) as spurn:
         octets = mail()
         c = spurn.session()
         c.command(f"MAIL FROM:<{SENDER}>", 250)
@@ -416,10 +488,12 @@ def test_a_client_that_leaves_before_the_verdict(backend, dns):
         c.send(octets + b".\r\n")
         wait_until(lambda: liar.connections == 1)
         time.sleep(0.1)
+        assert liar.gone == 0
         c.close()
-        time.sleep(0.1)
-        hold[0] = False
-        spurn.wait_records(1)
+        wait_until(lambda: liar.gone == 1, 2, "the end of the scan")
+        [record] = spurn.wait_records(1)
+        assert record["disposition"] == "defer" and record["reply"]["number"] == 805
+        hold.clear()
         assert not backend.messages
         assert deliver(spurn, octets).code == 250
         never_within(lambda: len(backend.messages) > 1, 0.3, "a second copy")
@@ -445,6 +519,131 @@ def test_an_abandoned_message_ends_the_scan_at_once(backend, dns, end):
             assert not backend.messages
 
 
+# ---- what they see ------------------------------------------------------------------------
+
+
+FORGED = ("Authentication-Results: mx.spurn.test; dkim=pass header.d=bank.example\r\n"
+          "Authentication-Results: elsewhere.example; spf=pass\r\nSpurn-Mark: none\r\n")
+
+
+@pytest.mark.parametrize("octets", [b"", long_body(1)], ids=["short", "long"])
+def test_no_scanner_sees_what_is_forged_in_our_name(backend, dns, octets):
+    seen = {}
+
+    def hear(connection):
+        seen["clamd"] = take_stream(connection)
+        connection.sendall(b"stream: OK\0")
+
+    def hear_spamd(connection):
+        seen["spamd"] = take_spamc(connection)[1]
+        connection.sendall(spamd_answer(0.1))
+
+    names = []
+
+    def note(connection):
+        while True:
+            word, data = read_packet(connection)
+            if word == b"L":
+                names.append(data.split(b"\0")[:2])
+            if word == b"O":
+                connection.sendall(packet(b"O", struct.pack(">III", 6, 0, 0)))
+            elif word == b"E":
+                connection.sendall(packet(b"c"))
+            elif word not in (b"D", b"A", b"K", b"Q"):
+                connection.sendall(packet(b"c"))
+
+    with Liar(hear) as one, Liar(hear_spamd) as two, Liar(note) as three:
+        with guarded(backend, dns, scanner("clamd", one.address), scanner("spamd", two.address, "size-limit 5M;"),
+                     scanner("milter", three.address)) as spurn:
+            sent = mail("..dots\r\n", fields=FORGED) + octets
+            assert deliver(spurn, sent).code == 250
+            relayed = backend.wait_for(1)[0].octets
+    clean = sent.replace(FORGED.encode(), FORGED.split("\r\n")[1].encode() + b"\r\n")
+    assert seen["clamd"] == clean
+    head, rest = seen["spamd"][:len(seen["spamd"]) - len(clean)], seen["spamd"][-len(clean):]
+    assert rest == clean and head.startswith(b"Received: from client.example.net (") and b"[127.0.0.1]" in head
+    assert head.count(b"\r\n") == head.count(b"\r\n\t") + 1, "one field"
+    assert [name for name, _ in names].count(b"Authentication-Results") == 1
+    assert b"Spurn-Mark" not in [name for name, _ in names]
+    assert relayed.endswith(clean) and b"bank.example" not in relayed
+
+
+def test_spamd_learns_the_client_from_our_field(backend, dns, spamd):
+    """SpamAssassin takes the topmost Received for ours: rules about the client's address hold for the real client."""
+    with guarded(backend, dns, scanner("spamd", spamd.address)) as spurn:
+        forged = "Received: from good.example (good.example [192.0.2.1]) by mx.spurn.test; Mon, 23 Nov 2026 09:00:00 +0000\r\n"
+        reply = deliver(spurn, mail(fields=forged), helo="who.are.you.example")
+        assert reply.code == 250
+        [finding] = findings(spurn.wait_records(1)[0])
+        assert "SPURN_CLIENT" in finding["evidence"], finding
+
+
+REPORT = ("--r\r\n\r\nIt could not be delivered.\r\n--r\r\nContent-Type: message/delivery-status\r\n\r\n"
+          "Reporting-MTA: dns; x.example\r\n\r\nFinal-Recipient: rfc822; a@x.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n"
+          "--r\r\nContent-Type: message/rfc822{0}\r\n\r\n{1}\r\n--r--\r\n")
+REPORT_FIELDS = "MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=r\r\n"
+RETURNED = "From: Alice <alice@example.org>\r\nTo: a@x.example\r\nSubject: returned\r\n\r\nWhat was sent.\r\n"
+
+
+def bounce(returned, encoding=None):
+    if encoding:
+        lines = base64.encodebytes(returned.encode()).decode().replace("\n", "\r\n").strip()
+        return mail(REPORT.format("\r\nContent-Transfer-Encoding: base64", lines), fields=REPORT_FIELDS)
+    return mail(REPORT.format("", returned), fields=REPORT_FIELDS)
+
+
+@pytest.mark.parametrize("encoding", [None, "base64"])
+@pytest.mark.parametrize("kind", ["clamd", "spamd"])
+def test_what_a_bounce_returns_is_offered_as_a_message(backend, dns, kind, encoding):
+    asked = []
+
+    def play(connection):
+        octets = take_stream(connection) if kind == "clamd" else take_spamc(connection)[1]
+        asked.append(octets)
+        bad = octets.startswith(b"From: Alice") and b"evil" in octets
+        if kind == "clamd":
+            connection.sendall(b"stream: Inner.Evil FOUND\0" if bad else b"stream: OK\0")
+        else:
+            connection.sendall(spamd_answer(30 if bad else 0.1))
+
+    with Liar(play) as liar, guarded(backend, dns, scanner(kind, liar.address)) as spurn:
+        reply = deliver(spurn, bounce(RETURNED, encoding), sender="")
+        assert reply.code == 250, reply
+        assert len(asked) == 2 and asked[1].rstrip(b"\r\n") == RETURNED.rstrip("\r\n").encode()
+        reply = deliver(spurn, bounce(RETURNED.replace("What", "evil"), encoding), sender="")
+        assert reply.code == (554 if kind == "clamd" else 550), reply
+        first, second = findings(spurn.record(reply.ref))
+        assert first["result"] == "pass" and "message returned" not in first["reason"]
+        assert second["result"] == ("virus" if kind == "clamd" else "spam") and "in the message returned" in second["reason"]
+        # A letter that forwards one is scanned as the whole that it is.
+        del asked[:]
+        assert deliver(spurn, mail(REPORT.format("", RETURNED).replace("delivery-status", "x-note"), fields=REPORT_FIELDS.replace(
+            "report; report-type=delivery-status", "mixed"))).code == 250
+        assert len(asked) == 1
+        assert len(backend.wait_for(2)) == 2
+
+
+def test_trouble_with_the_returned_message_is_trouble(backend, dns):
+    turns = []
+
+    def play(connection):
+        take_stream(connection)
+        turns.append(1)
+        connection.sendall(b"stream: OK\0" if len(turns) % 2 else b"stream: hm\0")
+
+    with Liar(play) as liar, guarded(backend, dns, scanner("clamd", liar.address)) as spurn:
+        reply = deliver(spurn, bounce(RETURNED), sender="")
+        assert (reply.code, reply.enhanced) == (451, "4.3.0"), reply
+        assert not backend.messages
+
+
+def test_a_virus_that_comes_back(backend, dns, clamd):
+    with guarded(backend, dns, scanner("clamd", clamd.address)) as spurn:
+        assert deliver(spurn, bounce(RETURNED), sender="").code == 250
+        reply = deliver(spurn, bounce(RETURNED + EICAR + "\r\n", "base64"), sender="")
+        assert reply.code == 554, reply
+
+
 # ---- policy ------------------------------------------------------------------------------
 
 
@@ -461,6 +660,31 @@ def test_recipients_with_another_policy_come_apart(backend, dns, clamd):
             assert c.command("RCPT TO:<postmaster@example.org>", 452).enhanced == "4.5.3"
         assert deliver(spurn, mail(EICAR), ("bob@free.example",)).code == 250
         assert deliver(spurn, mail(EICAR), ("bob@same.example",)).code == 554
+
+
+def test_another_policy_comes_apart_under_prdr_too(backend, dns, clamd):
+    """PRDR says who has the message, not who wanted it checked how: 452 keeps the policies apart in any case."""
+    domains = {name: f"backend {backend.url}; recipients callforward; {more}" for name, more in
+               (("example.org", ""), ("free.example", "content none;"))}
+    with Spurn(domains=domains, dns=dns, top=scanner("clamd", clamd.address)) as spurn:
+        with spurn.session() as c:
+            c.command(f"MAIL FROM:<{SENDER}> PRDR", 250)
+            c.command(f"RCPT TO:<{ALICE}>", 250)
+            assert c.command("RCPT TO:<bob@free.example>", 452).enhanced == "4.5.3"
+            c.command("DATA", 354)
+            c.send(mail(EICAR) + b".\r\n")
+            assert c.reply().code == 554
+        assert not backend.messages
+
+
+@pytest.mark.parametrize("kind", ["spamd", "milter"])
+def test_a_declared_forwarder_gets_marks(backend, dns, kind):
+    """A 5xx for content would make the forwarder bounce it to whom it names."""
+    script = {"spamd": lambda c: (take_spamc(c), c.sendall(spamd_answer(30))), "milter": milter(packet(b"r"))}[kind]
+    with Liar(script) as liar, guarded(backend, dns, scanner(kind, liar.address),
+                                       top="clients { trust 127.0.0.0/8; }\n") as spurn:
+        assert deliver(spurn, mail()).code == 250
+        assert b"Spurn-Mark: content=" in backend.wait_for(1)[0].octets
 
 
 def test_observe_records_and_changes_nothing(backend, dns, clamd, filter_peer):
