@@ -8,7 +8,9 @@
 #include "app/control.h"
 
 #include "check/backend_truth.h"
+#include "check/guard.h"
 #include "check/recipient_turn.h"
+#include "policy/stage_guard.h"
 
 static int64_t in_ms(nanoseconds span)
 {
@@ -298,6 +300,27 @@ static void add_list(const struct list_file *f, void *arg)
 	str_addc(out, '}');
 }
 
+/* The outbound guard: since when its ledger is complete, and from when on it judges. */
+static void add_guard(struct str *out, struct store *store, const struct config *c)
+{
+	time_t since = store ? guard_complete_since(store) : 0, warm;
+	char when[25];
+
+	json_open(out, "guard", '{');
+	json_bool(out, "wanted", stage_guard_wanted(c));
+	if (since)
+		clock_rfc3339(since * NS_PER_SECOND, when);
+	json_cstr(out, "complete_since", since ? when : NULL);
+	warm = since + (time_t)(c->guard.warm_after / NS_PER_SECOND);
+	json_bool(out, "warm", c->guard.warm_after == 0 || (since && warm <= clock_wall_seconds()));
+	if (since)
+		clock_rfc3339(warm * NS_PER_SECOND, when);
+	json_cstr(out, "warm_at", since ? when : NULL);
+	json_cstr(out, "mode", check_mode_name(config_mode(c, NULL, CHECK_NOTICE, worker.shared->observe_all)));
+	json_cstr(out, "action", c->guard.action == GUARD_DESTROY ? "destroy" : "refuse");
+	str_addc(out, '}');
+}
+
 void control_status(struct str *out)
 {
 	str_addc(out, '{');
@@ -313,6 +336,7 @@ void control_status(struct str *out)
 	list_files_each(add_list, out);
 	str_addc(out, ']');
 	control_proofs(out);
+	add_guard(out, worker.edge.services.store, worker.edge.config);
 	add_recipients(out, worker.edge.services.store);
 	str_puts(out, "}\n");
 }

@@ -29,7 +29,8 @@ struct tally {
 	struct count *first;
 };
 
-enum { BY_DISPOSITION, BY_REPLY, BY_FINDING, BY_WOULD, WOULD_SENDERS, REJECTED_CLIENTS, TALLIES };
+enum { BY_DISPOSITION, BY_REPLY, BY_FINDING, BY_WOULD, WOULD_SENDERS, REJECTED_CLIENTS, HELD_BY_USER, HELD_BY_REASON, HELD_TO,
+	WOULD_HOLD_USER, WOULD_HOLD_REASON, WOULD_HOLD_TO, TALLIES };
 
 struct tally_run {
 	struct arena arena, scratch;
@@ -107,6 +108,50 @@ static void count_findings(struct tally_run *run, const json_t *record, bool *wo
 	}
 }
 
+/* "ann@x.example is not proven ... (only observed: ...)": without the address and what stands in brackets. */
+static const char *reason_of(struct tally_run *run, const json_t *finding)
+{
+	struct slice reason = slice_of(text_of(finding, "reason")), rest = reason, word = slice_word(&rest);
+	ptrdiff_t bracket;
+
+	if (slice_find(word, '@') >= 0 || slice_find(word, '.') >= 0)
+		reason = slice_trim(rest);
+	bracket = slice_search(reason, SLICE(" (only observed"));
+	return slice_cstr(&run->scratch, bracket < 0 ? reason : slice_head(reason, (size_t)bracket));
+}
+
+/* A notice of our own servers and users that the guard held back, or would have: "auto-reply for bob@x.example: ..." is the
+ * evidence. */
+static void count_notice(struct tally_run *run, const json_t *record, const json_t *finding)
+{
+	struct slice evidence = slice_of(text_of(finding, "evidence"));
+	ptrdiff_t colon = slice_search(evidence, SLICE(": "));
+	const char *who = slice_cstr(&run->scratch, colon < 0 ? evidence : slice_head(evidence, (size_t)colon));
+	bool held = *text_of(finding, "led");
+	const json_t *list = json_object_get(record, "rcpt"), *to;
+	size_t i;
+
+	count_one(run, held ? HELD_BY_USER : WOULD_HOLD_USER, who);
+	count_one(run, held ? HELD_BY_REASON : WOULD_HOLD_REASON, reason_of(run, finding));
+	json_array_foreach(list, i, to)
+		count_one(run, held ? HELD_TO : WOULD_HOLD_TO, arena_printf(&run->scratch, "%s to %s", who,
+			text_of(to, "address")));
+}
+
+static void count_notices(struct tally_run *run, const json_t *record)
+{
+	const json_t *list = json_object_get(record, "findings"), *f;
+	size_t i;
+
+	json_array_foreach(list, i, f) {
+		const char *result = text_of(f, "result");
+
+		if (strcmp(text_of(f, "check"), "notice") == 0 && (*text_of(f, "led") || *text_of(f, "would")) &&
+		    (strcmp(result, "unsolicited") == 0 || strcmp(result, "repeated") == 0))
+			count_notice(run, record, f);
+	}
+}
+
 static bool count_record(void *arg, struct slice text)
 {
 	struct tally_run *run = arg;
@@ -125,6 +170,7 @@ static bool count_record(void *arg, struct slice text)
 	if (json_object_get(record, "message") || !json_array_size(list))
 		count_reply(run, json_object_get(record, "reply"));
 	count_findings(run, record, &would_refuse);
+	count_notices(run, record);
 	if (would_refuse)
 		count_one(run, WOULD_SENDERS, arena_printf(&run->scratch, "<%s>", text_of(record, "mail_from")));
 	if (strcmp(disposition, "reject") == 0)
@@ -215,6 +261,13 @@ int tool_report(struct tool *t, int argc, char **argv)
 		[BY_WOULD] = { .key = "would", .title = "held back because the check only observes, by check" },
 		[WOULD_SENDERS] = { .key = "would_senders", .title = "senders that would be refused" },
 		[REJECTED_CLIENTS] = { .key = "rejected_clients", .title = "clients refused" },
+		[HELD_BY_USER] = { .key = "notices_held", .title = "automatic answers not sent, by kind and user" },
+		[HELD_BY_REASON] = { .key = "notices_held_why", .title = "automatic answers not sent, by reason" },
+		[HELD_TO] = { .key = "notices_held_to", .title = "automatic answers not sent, and to whom they would have gone" },
+		[WOULD_HOLD_USER] = { .key = "notices_observed",
+			.title = "automatic answers sent since the guard only observes, by kind and user" },
+		[WOULD_HOLD_REASON] = { .key = "notices_observed_why", .title = "... by reason" },
+		[WOULD_HOLD_TO] = { .key = "notices_observed_to", .title = "... and to whom they have gone" },
 	} };
 	const char *span = "7d", *directory;
 	bool json = false;

@@ -231,6 +231,22 @@ static void print_scanners(struct tool *t, const json_t *s)
 	print_table(t, "scanners (of the worker that answered)", &table);
 }
 
+static void print_guard(struct tool *t, const json_t *s)
+{
+	const json_t *g = json_object_get(s, "guard");
+	const char *since = tool_text(t, g, "complete_since"), *mode = tool_text(t, g, "mode");
+	struct tool_table table = { 0 };
+
+	if (!tool_is(g, "wanted"))
+		return;
+	tool_row(t, &table, strcmp(mode, "enforce") != 0 ? "only observes: the check notice is not enforced" :
+		!tool_is(g, "warm") ? arena_printf(&t->arena, "only observes until %s", since[0] ? tool_text(t, g, "warm_at") :
+			"its ledger can be read") :
+		strcmp(tool_text(t, g, "action"), "refuse") == 0 ? "refuses what may not leave" : "destroys what may not leave",
+		since[0] ? arena_printf(&t->arena, "ledger complete since %s", since) : "ledger not complete", NULL);
+	print_table(t, "guard of automatic answers", &table);
+}
+
 static void print_counts(struct tool *t, const char *title, const json_t *counts)
 {
 	struct tool_table table = { 0 };
@@ -304,6 +320,7 @@ static void print_status(struct tool *t, const json_t *s)
 	print_directories(t, s);
 	print_lists(t, s);
 	print_proofs(t, s);
+	print_guard(t, s);
 	print_counts(t, "counted since the start", json_object_get(s, "counters"));
 	print_counts(t, "oddities of peers", json_object_get(s, "glitches"));
 }

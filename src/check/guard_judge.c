@@ -272,6 +272,18 @@ static int64_t still_cold(const struct judging *j)
 	return age >= warm_after ? 0 : warm_after - age;
 }
 
+/* Whose notice it is, for those who count: of a bounce the recipient that failed, since it is written by nobody. */
+static struct slice speaks_for(const struct judging *j)
+{
+	const struct notice_recipient *failed = notice_is_bounce(j->n->kind) ? j->n->recipients : NULL;
+
+	if (failed && failed->original.n > 0)
+		return failed->original;
+	if (failed && failed->address.n > 0)
+		return failed->address;
+	return j->user_count > 0 ? j->users[0] : j->e->reverse_canonical;
+}
+
 /* true: it leaves, unless something else holds it. */
 static bool add_result(struct judging *j, struct findings *found, nanoseconds began)
 {
@@ -279,7 +291,9 @@ static bool add_result(struct judging *j, struct findings *found, nanoseconds be
 	int64_t cold = still_cold(j);
 
 	f->detail = j->e->ref;
-	f->evidence = arena_printf(j->e->arena, "%s: %s", notice_kind_name(j->n->kind), j->n->evidence);
+	/* `spurn report` reads what stands before the colon. */
+	f->evidence = arena_printf(j->e->arena, "%s for %s: %s", notice_kind_name(j->n->kind),
+		finding_escaped(j->e->arena, speaks_for(j), 120), j->n->evidence);
 	if (j->result == RESULT_TEMPERROR)
 		return false;
 	if (j->n->guess) {

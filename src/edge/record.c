@@ -133,7 +133,7 @@ static void add_finding(struct str *out, const struct finding *f, bool first)
 	}
 	text(out, "mode", slice_of(check_mode_name(f->mode)));
 	if (f->would > DISPOSITION_ACCEPT)
-		text(out, f->mode == MODE_ENFORCE ? "led" : "would", slice_of(disposition_name(f->would)));
+		text(out, f->mode == MODE_ENFORCE && !f->only_observed ? "led" : "would", slice_of(disposition_name(f->would)));
 	number(out, "cost_us", f->cost_us);
 	str_addc(out, '}');
 }

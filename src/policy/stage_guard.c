@@ -5,7 +5,8 @@
  * A report that may leave is reduced here, before it is signed.
  *
  * The mark for inner servers (X-Auto-Response-Suppress, [MS-OXCMAIL]) asks for no out-of-office and no other automatic replies, so that
- * most of what the guard would have to destroy is never written. It never asks for DR or NDR: that would hide late failures.
+ * most of what the guard would have to destroy is never written. It never asks for DR or NDR: that would hide late failures. A field
+ * of the sender stays below ours (signed bytes stay as they were); readers take the first.
  */
 #include "policy/stage_guard.h"
 
@@ -62,6 +63,26 @@ static bool is_unproven(const struct envelope *e)
 	return auth->spf.result != RESULT_TEMPERROR;
 }
 
+/* The sender has asked for as much himself. A forger may ask for less, or for something that does not exist. */
+static bool is_suppressed(const struct header *h)
+{
+	bool oof = false, reply = false;
+	const struct field *f;
+
+	for (uint32_t i = 0; (f = header_field(h, SLICE(SUPPRESS), i)); i++) {
+		struct slice rest = f->value;
+
+		while (rest.n > 0) {
+			struct slice word = slice_trim(slice_split(&rest, ','));
+			bool all = slice_eq_nocase(word, SLICE("All"));
+
+			oof = oof || all || slice_eq_nocase(word, SLICE("OOF"));
+			reply = reply || all || slice_eq_nocase(word, SLICE("AutoReply"));
+		}
+	}
+	return oof && reply;
+}
+
 static void mark_for_inner_servers(const struct guard_part *part)
 {
 	const struct message_view *view = part->view;
@@ -71,7 +92,7 @@ static void mark_for_inner_servers(const struct guard_part *part)
 	    config_mode(view->config, view->domain, CHECK_NOTICE, *view->services->observe_all) != MODE_ENFORCE)
 		return;
 	if (path_is_null(&e->reverse_path) || (e->notice && e->notice->kind != NOTICE_MESSAGE) || !is_unproven(e) ||
-	    header_field(part->header, SLICE(SUPPRESS), 0))
+	    is_suppressed(part->header))
 		return;
 	header_change_add(&e->changes, e->arena, HEADER_PREPEND, 0, SLICE(SUPPRESS ": OOF, AutoReply\r\n"));
 }

@@ -57,6 +57,13 @@ class Site(Spurn):
                 any(f["check"] == "notice" and f["result"] == result for f in r["findings"])]
 
 
+def said(spurn, *words):
+    """What the tool prints, read if it is JSON."""
+    done = spurn.tool(*words)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if "--json" in words else done.stdout.decode()
+
+
 def deliver(port, sender, recipient, text, code=250):
     with Smtp(port) as c:
         c.greet()
@@ -197,8 +204,10 @@ def test_forged_senders_hear_nothing_and_genuine_ones_all(names, world):
         assert not site.spurn.notices("repeated")
         for mail in world.messages:  # a body leaves only if a person of ours has written it
             assert b"payload-" not in mail.octets, mail.octets
-        report = site.spurn.tool("report", "--json")
-        assert report.returncode == 0, report.stderr
+        held = {entry["name"]: entry["count"] for entry in said(site.spurn, "report", "--json")["notices_held"]}
+        assert held["dsn for dead@postfix.example"] == held["dsn for dead@exim.example"] == MESSAGES / 5, held
+        assert held["auto-reply for vacation@dovecot.example"] == held["auto-reply for away@exim.example"] == MESSAGES / 5, held
+        assert "destroys what may not leave" in said(site.spurn, "status")
 
 
 def test_inner_servers_are_told_to_stay_silent(names, world):
@@ -252,6 +261,14 @@ def test_a_fresh_install_destroys_nothing(small, world):
         site.submit("", genuine(i), reply(genuine(i), f"r{i}", answers=f"before{i}@good0.example"))
     site.submit("", forged(1), reply(forged(1), "r9"))
     assert len(world.messages) == 6
+    report = said(site, "report", "--json")
+    assert {"name": f"auto-reply for {ALICE} to {forged(1)}", "count": 1} in report["notices_observed_to"]
+    assert report["notices_observed"] == [{"name": f"auto-reply for {ALICE}", "count": 6}] and not report["notices_held"]
+    assert report["notices_observed_why"][0]["name"] == "is not proven to have written here", report
+    assert "sent since the guard only observes" in said(site, "report")
+    assert re.search("only observes until 2[0-9-]+T.*ledger complete since 2", said(site, "status")), said(site, "status")
+    status = said(site, "status", "--json")["guard"]
+    assert status["wanted"] and not status["warm"] and status["mode"] == "enforce" and status["action"] == "destroy", status
     assert all(any("only observed" in f["reason"] for f in r["findings"]) for r in site.notices("unsolicited"))
 
 
