@@ -29,6 +29,7 @@ class RealBouncer:
     kinds = ("dsn",)
     returns = True     # the header section of the message
     foreign = False    # whom it names is nobody that the message was sent to
+    notify = ""        # what the sender asks for
 
     def __init__(self, server):
         self.server, self.name = server, server.name
@@ -57,6 +58,36 @@ class RealBouncer:
         [mail] = self.refuser.wait_for(1)
         assert mail.sender == "", mail
         return mail.octets
+
+
+class Delay(RealBouncer):
+    """Postfix, which cannot deliver yet and says so."""
+
+    kinds = ("delay",)
+
+    def __init__(self):
+        super().__init__(PostfixClient)
+        self.name = "delay"
+
+    def start(self):
+        for address in (DEAD, MOVED):
+            self.refuser.recipients[address] = "451 4.2.0 try later"
+        return self.stack.enter_context(PostfixClient(self.refuser.port, delay_warning_time="1s"))
+
+
+class Success(RealBouncer):
+    """Postfix, asked to report, whose next hop cannot."""
+
+    kinds = ("success",)
+    notify = "SUCCESS"
+
+    def __init__(self):
+        super().__init__(PostfixClient)
+        self.name, self.refuser = "success", FakeBackend(extensions=["PIPELINING"])
+
+    def start(self):
+        self.refuser.recipients.clear()
+        return super().start()
 
 
 SIEVE = {"vacation": 'require "vacation";\nvacation :days 1 :subject "Away" "I am away until Monday.";\n',
@@ -104,7 +135,7 @@ class Forwarder(RealBouncer):
 class Form:
     """A server that took the message, and writes its notice by a function of the message as it arrived."""
 
-    foreign = False
+    foreign, notify = False, ""
 
     def __init__(self, write, kinds=("dsn",), returns=True):
         self.write, self.kinds, self.returns = write, kinds, returns
@@ -390,4 +421,4 @@ def bouncers():
     real = [RealBouncer(server) for server in (PostfixClient, EximClient, OpenSmtpdClient, SendmailClient)]
     forms = [Form(qmail, ("bounce",)), Form(exchange), Form(exchange_55, ("bounce",), returns=False), Form(office365),
              Form(gmail)]
-    return [*real, *forms, Forwarder(), Sieve("vacation", ("auto-reply",)), Sieve("reject", ("mdn",))]
+    return [*real, *forms, Forwarder(), Delay(), Success(), Sieve("vacation", ("auto-reply",)), Sieve("reject", ("mdn",))]

@@ -10,7 +10,7 @@ import time
 from clients import Smtp
 from fakes import DnsServer
 from mta import CLIENT_DOMAIN
-from process import free_port, run
+from process import free_port, run, wait_until
 from spurn import BUILD, NOBODY, Spurn
 
 BOB = f"bob@{CLIENT_DOMAIN}"
@@ -61,12 +61,22 @@ class Site(Spurn):
         super().stop()
         self.resolver.__exit__(None, None, None)
 
-    def send_out(self, sender, recipient, text):
+    def send_out(self, sender, recipient, text, notify=""):
+        """notify: what RFC 3461 calls so, e.g. SUCCESS."""
+        if notify:
+            wait_until(self.offers_dsn, 5, "what the next hop offers")
         c = Smtp(self.out)
         c.greet()
-        c.transaction(sender, [recipient])
+        c.command(f"MAIL FROM:<{sender}>", 250)
+        c.command(f"RCPT TO:<{recipient}>{' NOTIFY=' + notify if notify else ''}", 250)
         c.data(text, 250)
         c.quit()
+
+    def offers_dsn(self):
+        with Smtp(self.out) as c:
+            offers = "DSN" in c.greet().texts
+            c.quit()
+        return offers
 
     def comes_in(self, recipient, text, code, sender=""):
         """A message with a null sender; returns the reply to its end."""

@@ -66,7 +66,7 @@ class Judged:
 def test_genuine_bounces_come_in_and_forged_ones_do_not(bouncer, keys):
     retire(keys, "9")
     with FakeBackend() as backend, bouncer, Site(backend.url, bouncer.url, keys) as spurn:
-        spurn.send_out(BOB, DEAD, original(1))
+        spurn.send_out(BOB, DEAD, original(1), bouncer.notify)
         text = bouncer.returned()
         to = tagged_in(text)
         comes_in = Judged(spurn, backend, bouncer)
