@@ -391,6 +391,8 @@ static const char *why_unproven(const struct examination *x)
 		return "the tag in its address fits, and this client has tried many";
 	if (x->q->signed_other_body)
 		return "the returned message bears our signature, over another body";
+	if (x->q->signed_for_other)
+		return "the returned message bears our signature, and another address is its author";
 	if (x->message_id.n > 0)
 		return "the returned message was not sent from here";
 	return x->q->notice->original.form == NOTICE_FORM_NONE ? "no proof, and it returns no message" :
@@ -411,7 +413,7 @@ void bounce_judge(struct bounce_proof *out, const struct bounce_question *q, str
 		x.srs = srs_check(&q->conf->srs, q->form, q->now);
 	ask_ledger(&x);
 	out->message_id = x.in_ledger ? x.entry_id : x.message_id;
-	out->elsewhere = q->signed_by.n > 0 && x.trace == PROOF_ABSENT && x.tag == PROOF_ABSENT && !x.in_ledger;
+	out->elsewhere = (q->signed_by.n > 0 || q->signed_for_other) && x.trace == PROOF_ABSENT && x.tag == PROOF_ABSENT && !x.in_ledger;
 	if (is_refuted(&x))
 		return;
 	look_at_recipients(&x);

@@ -53,6 +53,7 @@ struct bounce_question {
 	/* A signature of one of our domains on the returned header section is good; its domain. Empty: none. */
 	struct slice signed_by, signature;	/* signature: what its notices are counted by */
 	bool signed_other_body;	/* it would be, if the body returned below it were what was signed */
+	bool signed_for_other;	/* it would be, if its author were the addressee */
 	bool guesser;			/* its client has failed so many tags that one that fits proves nothing */
 	bool remember;			/* counts it */
 	time_t now;

@@ -98,7 +98,8 @@ struct returned *bounce_stage_returned(const struct message_view *view)
 	return returned_begin(view->envelope->arena, &conf);
 }
 
-/* Signatures say who is the author (From), and do not know the envelope. */
+/* Signatures say who is the author (From), and do not know the envelope. One over somebody else's message proves nothing to the
+ * addressee, who may be the bounce address of a newsletter; but it shows the exit of that. */
 static bool is_author(struct arena *a, const struct notice_original *o, struct slice addressee)
 {
 	struct slice value = o->from, canonical;
@@ -114,10 +115,15 @@ static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
 	const struct services *services = s->view->services;
 	const struct notice_original *o = &s->question.notice->original;
 	struct returned_answer answer;
+	bool author;
 
-	if (!s->view->returned || !is_author(s->view->envelope->arena, o, s->question.addressee))
+	if (!s->view->returned)
 		return;
+	author = is_author(s->view->envelope->arena, o, s->question.addressee);
 	returned_verify(s->view->returned, o, services->dns, services->dkim_keys, clock_wall_seconds(), &answer, until);
+	s->question.signed_for_other = !author && answer.result == RESULT_PASS;
+	if (!author)
+		return;
 	s->question.signed_by = answer.domain;
 	s->question.signature = answer.signature;
 	s->question.signed_other_body = answer.other_body;

@@ -1,6 +1,7 @@
 """Signatures and proofs of bounces: what was signed before it left still verifies behind us, and what comes back proves by
 our signature where it left by another door."""
 
+import json
 import re
 
 import dkim
@@ -120,6 +121,17 @@ def test_our_signature_proves_what_left_by_another_door(signer, keys):
             comes_in(bounce, 550, "unproven", to=ANN)
             # Whoever signs for others proves nothing about us.
             comes_in(bounce.replace(b"d=" + CLIENT_DOMAIN.encode(), b"d=elsewhere.example"), 550, "unproven")
+
+
+def test_a_newsletter_that_leaves_by_another_door_is_seen(signer, keys):
+    """Its bounces come to an address that wrote nothing: they are unproven, and the domain is not said to be ready."""
+    text = signed(signer, WITH_ID, FIELDS)
+    with FakeBackend() as backend, Site(backend.url, backend.url, keys) as spurn:
+        publish(signer, spurn)
+        spurn.comes_in(f"news-bounces@{CLIENT_DOMAIN}", notice(text), 550)
+        assert "another address is its author" in spurn.finding()["reason"]
+        [domain] = json.loads(spurn.tool("status", "--json").stdout)["proofs"]["domains"]
+        assert domain["elsewhere_s"] >= 0 and not domain["ready"], domain
 
 
 def test_a_key_that_cannot_be_asked_for_refuses_nothing(signer, keys):

@@ -118,6 +118,14 @@ static void proven_each_way(void **state)
 	question.signed_by = SLICE("example.org");
 	judge(RESULT_PROVEN, BOUNCE_BY_SIGNATURE);
 	assert_true(proof.elsewhere);
+	/* Of another author: no proof, but an exit. */
+	question.signed_by = SLICE_NULL;
+	question.signed_for_other = true;
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	assert_true(proof.elsewhere);
+	returns(ID, SLICE_NULL);
+	judge(RESULT_PROVEN, BOUNCE_BY_LEDGER);
+	assert_false(proof.elsewhere);
 }
 
 static void another_node_needs_the_keys_alone(void **state)
