@@ -75,6 +75,8 @@ static void judge(struct verdict *worst, const struct weighing *w, const struct 
 		enum check_mode mode = config_mode(w->config, w->domain, f->check, observe_all);
 		struct verdict v;
 
+		if (f->only_observed && mode == MODE_ENFORCE)
+			mode = MODE_OBSERVE;
 		f->mode = (uint8_t)mode;
 		if (f->recipient && f->recipient != w->recipient)
 			continue;
@@ -82,7 +84,7 @@ static void judge(struct verdict *worst, const struct weighing *w, const struct 
 		if (v.disposition == DISPOSITION_ACCEPT || mode == MODE_OFF)
 			continue;
 		f->would = (uint8_t)v.disposition;
-		if (mode == MODE_ENFORCE && !f->only_observed && v.disposition > worst->disposition)
+		if (mode == MODE_ENFORCE && v.disposition > worst->disposition)
 			*worst = v;
 	}
 }
