@@ -212,12 +212,16 @@ static enum disposition chosen(uint8_t choice)
 	return of[choice];
 }
 
-/* What the domain says of a bounce that proves so much. Other notices are marked with their kind and let in. */
+/* What the domain says of a bounce that proves so much. Other notices are marked with their kind and let in, and so is what a person
+ * may have written. */
 static enum disposition bounce_disposition(const struct weighing *w, uint8_t choice)
 {
 	const struct notice *n = w->envelope->notice;
+	enum disposition d = chosen(choice);
 
-	return n && notice_is_bounce(n->kind) ? mark_if_trusted(w, chosen(choice)) : DISPOSITION_ACCEPT;
+	if (!n || !notice_is_bounce(n->kind))
+		return DISPOSITION_ACCEPT;
+	return d == DISPOSITION_REJECT && n->guess ? DISPOSITION_MARK : mark_if_trusted(w, d);
 }
 
 static enum disposition bounce_proven(const struct weighing *w, const struct finding *f)
