@@ -152,6 +152,19 @@ void *bounce_stage_begin(const struct message_view *view)
 	return s;
 }
 
+/* A bounce answers one message of one sender (RFC 5321 section 6.1: it is sent to the address of the reverse-path). After the null
+ * reverse-path nobody may name several; with another sender the first must not open the door for the others. */
+static void look_at_others(struct bounce_stage *s, const struct envelope *e)
+{
+	struct bounce_proof *p = &s->proof;
+
+	if (e->recipient_count < 2 || !notice_is_bounce(e->notice->kind) ||
+	    (p->result != RESULT_PROVEN && p->result != RESULT_PLAUSIBLE))
+		return;
+	p->result = RESULT_UNPROVEN;
+	p->reason = "it is for several, and proves itself for one of them at most";
+}
+
 static ASYNC void judge(struct bounce_stage *s, deadline until)
 {
 	const struct services *services = s->view->services;
@@ -168,6 +181,7 @@ static ASYNC void judge(struct bounce_stage *s, deadline until)
 	q->remember = true;
 	bounce_judge(&s->proof, q, e->arena);
 	s->proof.store_trouble |= !q->store;	/* it could not be opened */
+	look_at_others(s, e);
 }
 
 static void learn(struct bounce_stage *s)
