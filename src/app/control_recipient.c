@@ -57,7 +57,9 @@ static bool subject_parse(struct subject *s, struct arena *a, struct slice text,
 	*why = "the address has no canonical form";
 	if (!address_form(a, &s->path, s->domain->separators, &form))
 		return false;
-	s->canonical = form.canonical;
+	/* An address under an alias is one of the domain, as at RCPT. */
+	s->canonical = slice_of(arena_printf(a, "%.*s@%s", (int)slice_rfind(form.canonical, '@'), form.canonical.p,
+		s->domain->name));
 	return true;
 }
 
@@ -256,17 +258,14 @@ static ASYNC void show(struct str *out, const struct subject *s, bool probe, dea
 static void forget(struct str *out, const struct subject *s)
 {
 	struct store *store = worker.edge.services.store;
-	struct recipient_cache_entry entry;
 
 	if (!store) {
 		control_error(out, "the store is not open");
 		return;
 	}
-	bool known = recipient_show(store, s->canonical, &entry);
-
 	str_addc(out, '{');
 	json_text(out, "address", s->canonical);
-	json_bool(out, "forgotten", known && recipient_forget(store, s->canonical));
+	json_bool(out, "forgotten", recipient_forget(&s->domain->recipients, store, s->canonical));
 	str_puts(out, "}\n");
 }
 

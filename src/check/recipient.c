@@ -354,9 +354,25 @@ bool recipient_show(struct store *store, struct slice canonical, struct recipien
 	return true;
 }
 
-bool recipient_forget(struct store *store, struct slice canonical)
+/* One record. false: there is none. */
+static bool forget_record(struct store *store, struct slice name)
 {
-	struct store_key key = recipient_record_key(store, canonical);
+	struct recipient_record record;
+	struct store_key key = recipient_record_key(store, name);
+	uint32_t expires;
 
-	return store_delete(store, STORE_RECIPIENT, &key) == STORE_OK;
+	return recipient_record_get(store, name, &record, &expires) == STORE_OK &&
+		store_delete(store, STORE_RECIPIENT, &key) == STORE_OK;
+}
+
+bool recipient_forget(const struct recipient_conf *conf, struct store *store, struct slice canonical)
+{
+	struct arena scratch = ARENA_INIT;
+	bool any = forget_record(store, canonical);
+
+	for (size_t i = 0; i < conf->source_count; i++)
+		if (conf->sources[i].kind == SOURCE_DIRECTORY)
+			any |= forget_record(store, recipient_directory_record(&scratch, conf->sources[i].directory, canonical));
+	arena_drop(&scratch);
+	return any;
 }

@@ -75,7 +75,8 @@ struct recipient_cache_entry {
 	char reply[64];			/* what the backend said, cut */
 };
 bool recipient_show(struct store *store, struct slice canonical, struct recipient_cache_entry *out);
-bool recipient_forget(struct store *store, struct slice canonical);
+/* Drops what is remembered of an address: what its backend said, and what the directories among the sources did. false: nothing was. */
+bool recipient_forget(const struct recipient_conf *conf, struct store *store, struct slice canonical);
 
 /* Many known addresses turning 5.1.1 at once: a broken backend, not a purge. Counts per worker and domain; true when the
  * alarm is on for any domain. While it is, a "no" of that domain's backend is UNCONFIRMED and not remembered. */

@@ -31,8 +31,7 @@ enum recipient_answer recipient_ask_directory(const struct recipient_directory *
 	return found ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER;
 }
 
-/* Its answers stand beside those of the backend: the name of the record is no address. */
-static struct slice record_name(struct arena *a, const struct recipient_directory *directory, struct slice canonical)
+struct slice recipient_directory_record(struct arena *a, const struct recipient_directory *directory, struct slice canonical)
 {
 	return slice_of(arena_printf(a, "directory %s %.*s", directory->name, SLICE_ARG(canonical)));
 }
@@ -176,7 +175,7 @@ enum recipient_answer recipient_directory_look_up(const struct recipient_conf *c
 	const struct recipient_source *s, const struct recipient *r, bool harvester, bool *unconfirmed,
 	const char **reason, struct arena *a, deadline d)
 {
-	struct slice name = record_name(a, s->directory, r->canonical);
+	struct slice name = recipient_directory_record(a, s->directory, r->canonical);
 	struct remembered m = remember(store, name);
 
 	if (is_known(&m, conf->positive_ttl)) {

@@ -56,6 +56,8 @@ enum result recipient_learn_no(const struct recipient_conf *conf, struct store *
 
 /* ---- recipient_directory.c ---- */
 
+/* The name under which its answers about an address are kept beside those of the backend; it is no address. */
+struct slice recipient_directory_record(struct arena *a, const struct recipient_directory *directory, struct slice canonical);
 /* One directory of the chain. *unconfirmed: it says no of somebody whom it knew. */
 ASYNC enum recipient_answer recipient_directory_look_up(const struct recipient_conf *conf, struct store *store,
 	const struct recipient_source *s, const struct recipient *r, bool harvester, bool *unconfirmed,

@@ -169,6 +169,16 @@ def test_recipient_show_probe_forget(backend, dns):
             c.deliver(SENDER, [ALICE], message())
 
 
+def test_recipient_under_an_alias(backend, dns):
+    """It is asked for, and remembered, under the domain's own name."""
+    with Spurn(backend.url, dns=dns, recipients="recipients callforward; alias example.com;") as spurn:
+        with spurn.session() as c:
+            c.deliver(SENDER, ["alice@example.com"], message())
+        shown = ask(spurn, "recipient show alice@example.com")
+        assert shown["address"] == ALICE and shown["answer"] == "exists"
+        assert ask(spurn, "recipient forget alice@example.com")["forgotten"] is True
+
+
 def test_recipient_of_a_file(backend, dns, users):
     with Spurn(backend.url, dns=dns, recipients=f"recipients file {users};") as spurn:
         assert ask(spurn, f"recipient show {ALICE}")["sources"] == [

@@ -539,7 +539,7 @@ static void show_and_forget(void **state)
 	assert_int_equal(entry.last, clock_wall_seconds());
 	assert_int_equal(entry.expires, clock_wall_seconds() + 7 * 86400);
 	assert_string_equal(entry.reply, "250 fine");
-	assert_true(recipient_forget(store, SLICE("show@tool.example")));
+	assert_true(recipient_forget(&conf, store, SLICE("show@tool.example")));
 	assert_false(recipient_show(store, SLICE("show@tool.example"), &entry));
 	assert_int_equal(known("show@tool.example"), RECIPIENT_ASK);
 	assert_int_equal(no("show@tool.example"), RESULT_NO_SUCH_USER);

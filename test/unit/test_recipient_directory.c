@@ -183,10 +183,21 @@ static void test_known_one_turns_unknown(void **state)
 {
 	says(SCRIPT(QUESTION, YES, "w"));
 	assert_int_equal(asked(), RESULT_EXISTS);
-	clock_fake_advance(8 * DAY);	/* no longer good without asking */
-	recipient_forget(store, SLICE("directory users ann@example.org"));
+	clock_fake_advance(8 * DAY);	/* no longer remembered */
+	assert_false(recipient_forget(&conf, store, recipient.canonical));
 	says(SCRIPT(QUESTION, NO, "w"));
 	assert_int_equal(asked(), RESULT_NO_SUCH_USER);
+}
+
+/* A mailbox that was made a minute ago: the postmaster need not wait for the "no" to end. */
+static void test_no_is_forgotten_on_request(void **state)
+{
+	says(SCRIPT(QUESTION, NO, "w"));
+	assert_int_equal(asked(), RESULT_NO_SUCH_USER);
+	assert_true(recipient_forget(&conf, store, recipient.canonical));
+	assert_false(recipient_forget(&conf, store, recipient.canonical));
+	says(SCRIPT(QUESTION, YES, "w"));
+	assert_int_equal(asked(), RESULT_EXISTS);
 }
 
 static void test_harvester_does_not_ask(void **state)
@@ -212,6 +223,7 @@ int main(void)
 		with_server(test_directory_is_gone),
 		with_server(test_directory_is_gone_for_long),
 		with_server(test_known_one_turns_unknown),
+		with_server(test_no_is_forgotten_on_request),
 		with_server(test_harvester_does_not_ask),
 	};
 
