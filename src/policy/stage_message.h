@@ -36,7 +36,7 @@ struct message_check {
 	enum check check;
 	uint8_t sides;			/* enum message_side bits */
 	uint8_t wave;			/* 0 first */
-	bool always;			/* no judgement: in any mode */
+	bool always;			/* begun in any mode: it is no judgement, or looks at the mode itself */
 	/* Its own state, in the envelope's arena; NULL: nothing to do for this message. */
 	void *(*begin)(const struct message_view *view);
 	/* h stays where it is until the transaction ends. NULL: not interested. */
