@@ -8,9 +8,12 @@
 #include "check/dkim_key.h"
 #include "wire/envelope.h"
 
+struct dkim_signer;
+
 struct arc_conf {
 	struct slice *trusted;		/* domains of sealers (d=), canonical */
 	size_t trusted_count;
+	const struct dkim_signer *sealer;	/* whose key seals what we relay; NULL: nothing is sealed */
 };
 
 struct arc_check;

@@ -53,6 +53,14 @@ static enum part part_of(struct slice name)
 		slice_eq_nocase(name, SLICE("ARC-Seal")) ? PART_SEAL : PART_NONE;
 }
 
+uint32_t arc_field_instance(struct arena *a, const struct field *f)
+{
+	struct slice said;
+	enum part part = part_of(f->name);
+
+	return part == PART_NONE ? 0 : part == PART_RESULTS ? results_instance(f, &said) : tag_instance(a, f);
+}
+
 static bool place(struct arc_sets *sets, struct arena *a, enum part part, const struct field *f, const char **why)
 {
 	struct slice said = SLICE_NULL;

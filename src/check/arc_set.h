@@ -18,6 +18,8 @@ struct arc_sets {
 	bool failed_before;	/* the newest seal says so itself (cv=fail) */
 };
 
+/* i= of a field of a set. 0: it is none, or has no instance from 1 to ARC_MAX_INSTANCE. */
+uint32_t arc_field_instance(struct arena *a, const struct field *f);
 /* Collects them. false and *why (in `a`): it is no chain that could be valid. count is 0 if there are none. */
 bool arc_sets_read(struct arc_sets *out, struct arena *a, const struct header *h, const char **why);
 /* What the seal of instance n covers (section 5.1.1), added to *out; the seal's own field is `seal`, with b= emptied.

@@ -1,16 +1,12 @@
 /*
- * Signing, relaxed/relaxed: what a next hop may still do to white space does not matter then.
- *
- * Which fields are signed is a table: those that a reader sees or a program obeys (RFC 6376 section 5.4.1), never trace
- * fields. Some are named once more than they occur ("oversigned", section 8.15), so that nobody can put a second one
- * on top of a signed message: always for those whose mere presence deceives, else only where the message has one, since mailing
- * lists add theirs rightfully.
+ * Keys that sign, and the DKIM-Signature field that they make. What is covered, and how: check/signature_write.c.
  *
  * The body is hashed as it is. RFC 6376 section 5.3 would have 8-bit content re-encoded first, for relays that
  * downgrade; we alter no body, and next hops offer 8BITMIME.
  */
 #include "check/dkim_sign.h"
 
+#include "check/signature_write.h"
 #include "wire/address.h"
 #include "wire/mailbox.h"
 
@@ -24,8 +20,6 @@
 #include <unistd.h>
 
 #define KEY_FILE_MAX 65536
-#define LINE_WIDTH 76u
-#define SIGNATURE_MAX (DKIM_KEY_MAX_BITS / 8)
 
 /* ---- keys ---- */
 
@@ -151,101 +145,6 @@ struct slice dkim_author_domain(struct arena *a, const struct header *h)
 
 /* ---- the field ---- */
 
-enum oversign { OVERSIGN_NEVER, OVERSIGN_PRESENT, OVERSIGN_ALWAYS };
-
-static const struct {
-	const char *name;
-	enum oversign oversign;
-} signed_names[] = {
-	{ "From", OVERSIGN_ALWAYS },
-	{ "Reply-To", OVERSIGN_ALWAYS },
-	{ "Subject", OVERSIGN_ALWAYS },
-	{ "To", OVERSIGN_ALWAYS },
-	{ "Cc", OVERSIGN_ALWAYS },
-	{ "Sender", OVERSIGN_PRESENT },
-	{ "Date", OVERSIGN_PRESENT },
-	{ "Message-ID", OVERSIGN_PRESENT },
-	{ "In-Reply-To", OVERSIGN_PRESENT },
-	{ "References", OVERSIGN_PRESENT },
-	{ "MIME-Version", OVERSIGN_PRESENT },
-	{ "Content-Type", OVERSIGN_PRESENT },
-	{ "Content-Transfer-Encoding", OVERSIGN_PRESENT },
-	{ "Content-Disposition", OVERSIGN_PRESENT },
-	{ "Content-Language", OVERSIGN_PRESENT },
-	{ "Auto-Submitted", OVERSIGN_PRESENT },
-	{ "Resent-From", OVERSIGN_NEVER },
-	{ "Resent-Sender", OVERSIGN_NEVER },
-	{ "Resent-To", OVERSIGN_NEVER },
-	{ "Resent-Cc", OVERSIGN_NEVER },
-	{ "Resent-Date", OVERSIGN_NEVER },
-	{ "Resent-Message-ID", OVERSIGN_NEVER },
-	{ "List-Id", OVERSIGN_PRESENT },
-	{ "List-Help", OVERSIGN_PRESENT },
-	{ "List-Unsubscribe", OVERSIGN_PRESENT },
-	{ "List-Unsubscribe-Post", OVERSIGN_PRESENT },
-	{ "List-Subscribe", OVERSIGN_PRESENT },
-	{ "List-Post", OVERSIGN_PRESENT },
-	{ "List-Owner", OVERSIGN_PRESENT },
-	{ "List-Archive", OVERSIGN_PRESENT },
-};
-
-/* A line that grows and is folded where it may be. */
-struct folding {
-	struct str *out;
-	size_t line;		/* where it began */
-};
-
-/* A piece that is not torn apart; `space` before it unless it begins a line. */
-static void fold_add(struct folding *f, const char *space, struct slice piece)
-{
-	if (f->out->n - f->line + strlen(space) + piece.n > LINE_WIDTH) {
-		str_puts(f->out, "\r\n\t");
-		f->line = f->out->n - 1;
-	} else {
-		str_puts(f->out, space);
-	}
-	str_add(f->out, piece);
-}
-
-static void fold_base64(struct folding *f, struct slice octets, struct arena *a)
-{
-	struct str digits = STR_IN(a);
-	struct slice rest;
-
-	str_base64(&digits, octets);
-	rest = str_slice(&digits);
-	while (rest.n > 0) {
-		size_t used = f->out->n - f->line;
-		size_t n = used < LINE_WIDTH ? LINE_WIDTH - used : 0;
-
-		if (n == 0) {
-			str_puts(f->out, "\r\n\t");
-			f->line = f->out->n - 1;
-			continue;
-		}
-		str_add(f->out, slice_head(rest, n));
-		rest = slice_from(rest, n);
-	}
-}
-
-static void add_names(struct folding *f, const struct header *h)
-{
-	const char *separator = "";
-
-	for (size_t i = 0; i < sizeof(signed_names) / sizeof(signed_names[0]); i++) {
-		uint32_t count = header_count(h, slice_of(signed_names[i].name));
-		uint32_t more = signed_names[i].oversign == OVERSIGN_ALWAYS ||
-			(signed_names[i].oversign == OVERSIGN_PRESENT && count > 0);
-		for (uint32_t n = 0; n < count + more; n++) {
-			/* The colon stays with the name before it. */
-			str_puts(f->out, separator);
-			fold_add(f, "", slice_of(signed_names[i].name));
-			separator = ":";
-		}
-	}
-	str_puts(f->out, ";");
-}
-
 /* The field up to and with "b=". */
 static void add_head(struct str *out, const struct dkim_signer *s, const struct header *h, struct slice body_hash,
 	int64_t now, struct arena *a)
@@ -263,7 +162,8 @@ static void add_head(struct str *out, const struct dkim_signer *s, const struct 
 	str_puts(out, "DKIM-Signature: v=1;");
 	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++)
 		fold_add(&f, " ", tags[i]);
-	add_names(&f, h);
+	fold_names(&f, signature_names(a, h, NULL));
+	str_puts(out, ";");
 	fold_add(&f, " ", SLICE("bh="));
 	fold_base64(&f, body_hash, a);
 	str_puts(out, ";");
@@ -288,25 +188,6 @@ static bool signed_octets(struct str *octets, const struct header *h, struct sli
 	return true;
 }
 
-static bool make_signature(const struct dkim_signer *s, struct slice octets, uint8_t *out, size_t *n)
-{
-	EVP_MD_CTX *c = EVP_MD_CTX_new();
-	uint8_t hash[DIGEST_MAX_OCTETS];
-	unsigned length = 0;
-	bool good;
-
-	if (s->algorithm == ALGORITHM_ED25519_SHA256)
-		good = EVP_Digest(octets.p, octets.n, hash, &length, EVP_sha256(), NULL) == 1 && c &&
-			EVP_DigestSignInit(c, NULL, NULL, NULL, s->pkey) == 1 &&
-			EVP_DigestSign(c, out, n, hash, length) == 1;
-	else
-		good = c && EVP_DigestSignInit(c, NULL, EVP_sha256(), NULL, s->pkey) == 1 &&
-			EVP_DigestSign(c, out, n, (const uint8_t *)octets.p, octets.n) == 1;
-	EVP_MD_CTX_free(c);
-	ERR_clear_error();
-	return good;
-}
-
 bool dkim_sign(struct str *out, const struct dkim_signer *s, const struct header *h, struct slice body_hash, int64_t now)
 {
 	struct arena scratch = ARENA_INIT;
@@ -319,7 +200,7 @@ bool dkim_sign(struct str *out, const struct dkim_signer *s, const struct header
 	str_add(&draft, str_slice(&field));
 	str_puts(&draft, "AAAA\r\n\r\n");	/* something in the place of what will be emptied */
 	good = signed_octets(&octets, h, str_slice(&draft), &scratch) &&
-		make_signature(s, str_slice(&octets), signature, &n);
+		signature_make(s, str_slice(&octets), signature, &n);
 	if (good) {
 		struct folding f = { &field, 0 };
 		for (size_t i = 0; i < field.n; i++)

@@ -145,6 +145,7 @@ static struct config *build(struct loader *l, const char *name, const struct sta
 	for (const struct statement *st = first; st; st = st->next)
 		read_statement(l, st);
 	loader_finish_content(l);
+	loader_finish_arc(l);
 	finish_site(l);
 	loader_finish_directories(l, &(struct word){ .source = file });
 	check_site(l, file);

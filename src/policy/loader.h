@@ -21,6 +21,7 @@ struct loader {
 	struct config *c;
 	struct arena *a;
 	struct recipient_conf recipient_times;
+	const struct word *sealer;		/* seal DOMAIN: its sign block may stand further down */
 	struct content_choice *choices;		/* which block named which scanners; they may stand further down */
 };
 
@@ -65,6 +66,7 @@ void loader_read_bounces(struct loader *l, const struct statement *block, struct
 void loader_read_check(struct loader *l, const struct statement *block);
 /* What `check arc` takes besides its mode. */
 void loader_read_arc(struct loader *l, const struct option *o, const struct statement *st);
+void loader_finish_arc(struct loader *l);
 void loader_read_sign(struct loader *l, const struct statement *block);
 void loader_read_directory(struct loader *l, const struct statement *block);
 void loader_read_directory_serve(struct loader *l, const struct statement *st);

@@ -247,6 +247,8 @@ const struct option options[] = {
 
 	{ "check arc", "trust-sealer", CUSTOM, NULL, NONE, NULL, "DOMAIN ...", "Sealers (d= of ARC-Seal) who are believed, if their chain passes: what they saw pass is not refused for DMARC or SPF. One who saw DMARC fail vouches for nothing, unless behind a chain that passed and a sealer before it who is trusted, too.", NO_FIELD },
 
+	{ "check arc", "seal", CUSTOM, NULL, NONE, NULL, "DOMAIN", "What is relayed gets a set of ARC fields of this domain: what was found here, and a signature of the message as it leaves, for those behind who see our address only. The key is that of the first sign block of the domain. Older verifiers know RSA keys alone.", NO_FIELD },
+
 	{ "store", "map-size", OPTION_SIZE, NULL, 16 * 1024 * 1024, INT64_C(1) << 46, "4G", "SIZE", "Largest size of each worker's environment; address space, not memory.", SITE(store_map_size) },
 };
 const size_t option_count = sizeof(options) / sizeof(options[0]);

@@ -13,6 +13,7 @@
 #include "policy/stage_greylist.h"
 #include "policy/stage_guard.h"
 #include "policy/stage_notice.h"
+#include "policy/stage_seal.h"
 #include "policy/stage_sent.h"
 #include "policy/stage_sign.h"
 
@@ -32,6 +33,8 @@ static const struct message_check checks[] = {
 	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, false, sent_begin, sent_header, NULL, sent_finish, NULL, NULL },
 	{ CHECK_DKIM, SIDE_OUTBOUND, STAGE_SIGN_WAVE, true, stage_sign_begin, stage_sign_header, NULL, stage_sign_finish,
 		stage_sign_drop, NULL },
+	{ CHECK_ARC, SIDE_INBOUND, STAGE_SIGN_WAVE, false, stage_seal_begin, stage_seal_header, NULL, stage_seal_finish,
+		stage_seal_drop, NULL },
 	{ CHECK_GREYLIST, SIDE_INBOUND, 4, false, stage_greylist_begin, NULL, NULL, stage_greylist_finish, NULL, NULL },
 	{ CHECK_NOTICE, SIDE_BOTH, 4, true, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish, NULL, NULL },
 	{ .begin = NULL },

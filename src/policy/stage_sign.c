@@ -8,12 +8,12 @@
 #include "policy/stage_sign.h"
 
 #include "check/finding.h"
+#include "policy/leaving.h"
 
 struct stage_sign {
 	const struct message_view *view;
 	const struct header *header;
-	const struct body_hash *body;
-	struct body_hashes *again;	/* of a body that a scanner has put in the place of the first */
+	struct leaving_body body;
 };
 
 void *stage_sign_begin(const struct message_view *view)
@@ -32,41 +32,13 @@ void stage_sign_header(void *state, const struct header *h)
 	struct stage_sign *s = state;
 
 	s->header = h;
-	s->body = body_hashes_want(s->view->hashes, CANON_RELAXED, DIGEST_SHA256, BODY_LENGTH_ALL);
-}
-
-/* Reads the message again, if its body is another one by now. On the scheduler's stack. */
-static void hash_again(void *arg)
-{
-	struct stage_sign *s = arg;
-	struct arena *a = s->view->envelope->arena;
-	const struct content_source *source = &s->view->source;
-	struct content_cursor at = { 0 };
-	struct header h;
-	char buffer[4096];
-	ptrdiff_t n;
-
-	s->again = body_hashes_new(a);
-	s->body = body_hashes_want(s->again, CANON_RELAXED, DIGEST_SHA256, BODY_LENGTH_ALL);
-	header_init(&h, a, UINT32_MAX, UINT32_MAX);
-	while ((n = source->read(source->arg, &at, buffer, sizeof(buffer))) > 0) {
-		struct slice piece = slice_make(buffer, (size_t)n);
-		bool was_done = h.done;
-
-		piece = slice_from(piece, header_push(&h, piece));
-		if (h.done && !was_done)
-			body_hashes_push(s->again, h.body_lead);
-		body_hashes_push(s->again, piece);
-	}
-	body_hashes_finish(s->again);
-	if (n < 0)
-		s->body = NULL;
+	leaving_body_want(&s->body, s->view);
 }
 
 struct signing {
-	struct stage_sign *stage;
 	const struct dkim_signer *signer;
 	const struct header *header;
+	struct slice body_hash;
 	struct str field;
 	bool good;
 };
@@ -75,14 +47,14 @@ static void sign_on_stack(void *arg)
 {
 	struct signing *g = arg;
 
-	g->good = g->stage->body && g->stage->body->value.n > 0 &&
-		dkim_sign(&g->field, g->signer, g->header, g->stage->body->value, clock_wall_seconds());
+	g->good = g->body_hash.n > 0 &&
+		dkim_sign(&g->field, g->signer, g->header, g->body_hash, clock_wall_seconds());
 }
 
-static void sign(struct stage_sign *s, const struct dkim_signer *signer, const struct header *h, struct findings *found)
+static ASYNC void sign(struct stage_sign *s, const struct dkim_signer *signer, const struct header *h, struct findings *found)
 {
 	struct envelope *e = s->view->envelope;
-	struct signing g = { s, signer, h, STR_IN(e->arena), false };
+	struct signing g = { signer, h, leaving_body_hash(&s->body), STR_IN(e->arena), false };
 	nanoseconds began = clock_precise();
 	struct finding *f;
 
@@ -107,8 +79,6 @@ ASYNC void stage_sign_finish(void *state, struct findings *found, deadline until
 	for (size_t i = 0; i < c->signer_count && domain.n > 0; i++) {
 		if (!slice_eq(c->signers[i].domain, domain))
 			continue;
-		if (!any && e->message.body_replaced)
-			fiber_hoist(hash_again, s);
 		any = true;
 		sign(s, &c->signers[i], h, found);
 	}
@@ -121,5 +91,5 @@ void stage_sign_drop(void *state)
 {
 	struct stage_sign *s = state;
 
-	body_hashes_drop(s->again);
+	leaving_body_drop(&s->body);
 }

@@ -7,12 +7,15 @@
  *                 -> {"result": ..., "policy": ..., "domain": ..., "reason": ...}
  *   message       "message" BASE64, "ip", "helo", "mail_from", "time", "dns"
  *                 -> {"spf": ..., "dkim": [...], "dmarc": ..., "policy": ..., "arc": ..., "reasons": [...]}
+ *   seal          "message" BASE64, "domain", "selector", "key" PATH, "names" (h=), "results" (what we found), "time", "dns"
+ *                 -> {"chain": ..., "fields": "ARC-Seal: ..." or ""}
  *   authres       "value" -> {"parses": true, "known": true, "server": ..., "version": 1, "results": [...]}
  *
  * dns: {NAME: {TYPE: [TEXT, ...] or "NXDOMAIN"|"NODATA"|"SERVFAIL"|"TIMEOUT"}}, names in lower case; CNAME is followed. Time
  * is fake.
  */
 #include "check/arc.h"
+#include "check/arc_seal.h"
 #include "check/dkim.h"
 #include "check/dmarc.h"
 #include "check/organization.h"
@@ -112,6 +115,7 @@ struct work {
 	struct dmarc_conf conf;
 	struct dkim_check *dkim;	/* NULL: DMARC alone */
 	struct arc_check *arc;
+	struct slice body;
 	int64_t now;
 };
 
@@ -191,7 +195,7 @@ static void read_message(struct work *w, const json_t *in, struct body_hashes *h
 	w->arc = arc_begin(&arena, &arc_conf);
 	dkim_header(w->dkim, &w->header, hashes);
 	arc_header(w->arc, &w->header, hashes);
-	body_hashes_push(hashes, slice_from(str_slice(&octets), taken));
+	w->body = slice_from(str_slice(&octets), taken);
 }
 
 static json_t *answer_message(const json_t *in)
@@ -212,6 +216,7 @@ static json_t *answer_message(const json_t *in)
 	w->client.helo = text_at(in, "helo");
 	ip_parse(&w->client.ip, text_at(in, "ip"));
 	read_message(w, in, hashes);
+	body_hashes_push(hashes, w->body);
 	run_fiber(w);
 	body_hashes_drop(hashes);
 	for (const struct dkim_facts *f = auth->dkim; f; f = f->next)
@@ -222,6 +227,60 @@ static json_t *answer_message(const json_t *in)
 		result_name(auth->dmarc.result), "policy", auth->dmarc.policy ?
 		json_string(dmarc_policy_name(auth->dmarc.policy)) : json_null(), "arc", result_name(auth->arc.result),
 		"reasons", reasons);
+}
+
+/* ---- sealing ---- */
+
+static ASYNC void validate(void *arg)
+{
+	struct work *w = arg;
+
+	arc_finish(w->arc, dns, keys, &w->envelope.auth, &w->envelope.findings, deadline_in(PATIENCE));
+}
+
+static void fill_sealing(struct arc_sealing *g, const struct work *w, struct dkim_signer *signer, const json_t *in)
+{
+	const char *why;
+
+	signer->domain = text_at(in, "domain");
+	signer->selector = text_at(in, "selector");
+	if (!dkim_signer_load(signer, &arena, json_string_value(json_object_get(in, "key")), &why)) {
+		fprintf(stderr, "%s\n", why);
+		abort();
+	}
+	*g = (struct arc_sealing){ .signer = signer, .header = &w->header, .chain = w->envelope.auth.arc.result,
+		.instance = arc_next_instance(&arena, &w->header), .results = text_at(in, "results"),
+		.names = text_at(in, "names"), .now = json_integer_value(json_object_get(in, "time")) };
+}
+
+static json_t *answer_seal(const json_t *in)
+{
+	struct work *w = work_new(in);
+	struct body_hashes *hashes = body_hashes_new(&arena);
+	struct dkim_signer signer = { .pkey = NULL };
+	struct str fields = STR_IN(&arena);
+	struct fiber_job fiber = { 0 };
+	const struct body_hash *body;
+	struct arc_sealing g;
+	struct arc_sets sets;
+	const char *why;
+
+	read_message(w, in, hashes);
+	body = body_hashes_want(hashes, CANON_RELAXED, DIGEST_SHA256, BODY_LENGTH_ALL);
+	body_hashes_push(hashes, w->body);
+	fiber_start(&fiber, "validate", validate, w);
+	while (fiber_job_active(&fiber))
+		if (!loop_turn(DEADLINE_NONE))
+			abort();
+	fill_sealing(&g, w, &signer, in);
+	g.body_hash = body->value;
+	arc_sets_read(&sets, &arena, &w->header, &why);
+	g.sets = &sets;
+	if (!w->envelope.auth.arc.ended && !arc_seal(&fields, &g))
+		abort();
+	dkim_signer_drop(&signer);
+	body_hashes_drop(hashes);
+	return json_pack("{s:s, s:s%}", "chain", result_name(g.chain), "fields", fields.n ? fields.p : "", fields.n);
 }
 
 /* ---- the rest ---- */
@@ -269,7 +328,7 @@ static json_t *answer(const json_t *in)
 {
 	static const struct { const char *op; json_t *(*answer)(const json_t *in); } ops[] = {
 		{ "organization", answer_organization }, { "aligned", answer_aligned }, { "dmarc", answer_dmarc },
-		{ "message", answer_message }, { "authres", answer_authres },
+		{ "message", answer_message }, { "seal", answer_seal }, { "authres", answer_authres },
 	};
 	struct slice op = text_at(in, "op");
 

@@ -6,6 +6,9 @@ import json
 import os
 import re
 import shlex
+import tempfile
+
+import yaml
 
 from suite import Set, corpus, drive, finish
 
@@ -86,6 +89,47 @@ def chains():
             found.skip("disputed label (quality C)")
         else:
             found.wrong(row[0], f"{got['arc']}, wanted {row[1]}: {row[3]}: {[r for r in got['reasons'] if r[:3] == 'arc']}")
+    found.end()
+
+
+def tags_of(text):
+    """The tags of a signature field without white space, which says nothing in any of them."""
+    return dict(re.sub(r"\s", "", tag).split("=", 1) for tag in text.split(";"))
+
+
+def consolidated(message, server):
+    """What the fields Authentication-Results of a server say, in one value: the suite's messages bring our results along."""
+    header = re.sub(r"\r?\n[ \t]+", " ", message.replace("\r\n", "\n").split("\n\n")[0])
+    said = re.findall(rf"(?im)^Authentication-Results:\s*{re.escape(server)}\s*;(.*)$", header)
+    return f"{server}; " + "; ".join(part.strip().rstrip(";") for part in said)
+
+
+def seals():
+    """The fields that are made, octet by octet where it matters: signatures are deterministic, so the form must agree, too."""
+    found = Set("arc-seal")
+    with open(os.path.join(corpus("arc"), "suite", "arc-draft-sign-tests.yml"), encoding="utf-8") as file:
+        groups = list(yaml.safe_load_all(file))
+    for group in groups:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as key:
+            key.write(group["privatekey"])
+            key.flush()
+            zone = {name: {"TXT": [re.sub(r"\s*\n", "", text)]} for name, text in group["txt-records"].items()}
+            requests = [{"op": "seal", "message": base64.b64encode(re.sub("\r?\n", "\r\n", t["message"]).encode()).decode(),
+                         "domain": group["domain"], "selector": group["sel"], "key": key.name, "names": t["sig-headers"],
+                         "results": consolidated(t["message"], t["srv-id"]), "time": t["t"], "dns": zone}
+                        for t in group["tests"].values()]
+            answers = drive("auth", requests)
+        for (name, wanted), got in zip(group["tests"].items(), answers):
+            made = dict(re.findall(r"(?s)(ARC-[A-Za-z-]+): (.*?)\r\n(?=\S|$)", got["fields"]))
+            if not wanted["AS"]:
+                found.check(name, made, {})
+                continue
+            differs = [field for field, same in (
+                ("ARC-Seal", tags_of(made.get("ARC-Seal", "=")) == tags_of(wanted["AS"])),
+                ("ARC-Message-Signature", tags_of(made.get("ARC-Message-Signature", "=")) == tags_of(wanted["AMS"])),
+                ("ARC-Authentication-Results", made.get("ARC-Authentication-Results", "").split() == wanted["AAR"].split()),
+            ) if not same]
+            found.check(name, differs, [[]])
     found.end()
 
 
@@ -200,6 +244,7 @@ def main():
     alignments([c for c in cases if c.get("kind") == "alignment"])
     suffixes()
     chains()
+    seals()
     results()
     messages()
     finish()

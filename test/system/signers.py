@@ -60,6 +60,19 @@ class Dkimpy:
         return dkim.sign(message, b"ed" if ed25519 else b"rsa", DOMAIN.encode(), key, canonicalize=canonicalize,
                          signature_algorithm=b"ed25519-sha256" if ed25519 else b"rsa-sha256", **more) + message
 
+    def seal(self, message, results):
+        """One more ARC set on top of a message; results: the value of an Authentication-Results field, which goes away again."""
+        with open(self.keys.rsa, "rb") as file:
+            key = file.read()
+        server = results.split(";")[0].encode()
+        headers = dkim.arc_sign(b"Authentication-Results: " + results.encode() + b"\r\n" + message, b"rsa", DOMAIN.encode(), key,
+                                server, include_headers=[b"from", b"to", b"subject"])
+        return b"".join(headers) + message
+
+    def chain(self, message):
+        """What it thinks of a message's chain: "pass" or "fail"; "ended" for one whose newest set says cv=fail."""
+        return (dkim.arc_verify(message, dnsfunc=self.keys.answer)[0] or b"ended").decode()
+
     def verifies(self, message, count=1):
         """Whether the topmost `count` signatures are good."""
         return all(self.verifies_at(message, place) for place in range(count))

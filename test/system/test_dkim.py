@@ -140,6 +140,37 @@ def test_keys_are_read_again_with_the_configuration(gate, keys, dkimpy):
     assert gate.backend.wait_for(2)[-1].octets.count(b"DKIM-Signature: ") == 2
 
 
+# ---- ARC ---------------------------------------------------------------------------------
+
+
+def arc_findings(spurn, count):
+    record = spurn.wait_records(count)[-1]
+    return [(f["result"], f.get("evidence", "")) for f in record["findings"] if f["check"] == "arc"]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_chains_of_us_and_others_are_whole_for_both(gate, dkimpy, body):
+    gate.configure(top=gate.values["top"] + f"check arc {{ seal {DOMAIN}; }}\n")
+    gate.reload()
+    message = HEAD + b"\r\n" + BODIES[body]
+    for hop in (1, 3, 5):
+        send(gate.port, message)
+        relayed = gate.backend.wait_for((hop + 1) // 2)[-1].octets
+        [(validated, _), (sealed, evidence)] = arc_findings(gate, (hop + 1) // 2)
+        assert validated == ("none" if hop == 1 else "pass") and sealed == "signed"
+        assert f"i={hop} cv={validated}" in evidence
+        assert dkimpy.chain(relayed) == "pass", relayed[:3000]
+        assert dkimpy.chain(relayed.replace(b"Subject: ", b"Subject: x", 1)) == "fail"
+        message = dkimpy.seal(relayed, "mx.example.com; arc=pass; dmarc=pass header.from=example.net")
+    altered = message.replace(b"Subject: ", b"Subject: x", 1)
+    send(gate.port, altered)
+    relayed = gate.backend.wait_for(4)[-1].octets
+    assert arc_findings(gate, 4)[1][1].startswith("i=7 cv=fail")
+    assert dkimpy.chain(relayed) == "ended"
+    send(gate.port, relayed)     # whoever finds "cv=fail" adds nothing
+    assert gate.backend.wait_for(5)[-1].octets.count(b"ARC-Seal:") == relayed.count(b"ARC-Seal:")
+
+
 # ---- altered by chance -------------------------------------------------------------------
 
 
