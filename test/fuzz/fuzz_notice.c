@@ -3,7 +3,7 @@
  *
  * First octet: bit 0 null reverse-path, bit 1 it is known; then a seed for the cuts, then the message.
  */
-#include "check/notice.h"
+#include "check/returned.h"
 
 #include "base/log.h"
 
@@ -29,11 +29,11 @@ static void watch_end(void *arg, bool whole)
 	((struct watched *)arg)->ends += whole ? 1 : 1;
 }
 
-static const struct notice *judge(struct arena *a, struct slice s, uint8_t how, uint32_t *seed, struct watched *w)
+static const struct notice *judge(struct arena *a, struct slice s, uint8_t how, uint32_t *seed,
+	const struct notice_watch *watch)
 {
 	struct path path = { .null = how & 1, .local = SLICE("a"), .domain = SLICE("b.example"), .text = SLICE("a@b.example") };
-	const struct notice_watch watch = { watch_header, watch_body, watch_end, w };
-	struct notice_reader *r = notice_begin(a, how & 2 ? &path : NULL, &watch);
+	struct notice_reader *r = notice_begin(a, how & 2 ? &path : NULL, watch);
 	struct header h;
 	bool told = false;
 
@@ -67,10 +67,30 @@ static const struct notice *judge(struct arena *a, struct slice s, uint8_t how, 
 	return notice_finish(r);
 }
 
+static bool any_domain(void *arg, struct slice domain)
+{
+	(void)arg;
+	return domain.n > 0;
+}
+
+/* Looking for our signature changes nothing of what is recognised. */
+static void look_for_signature(struct arena *a, struct slice input, uint8_t how, uint32_t *seed, const struct notice *expected)
+{
+	static const struct dkim_conf dkim = { .max_signatures = 10 };
+	const struct returned_conf conf = { &dkim, any_domain, NULL };
+	struct returned *r = returned_begin(a, &conf);
+	const struct notice *n = judge(a, input, how, seed, returned_watch(r));
+
+	BUG_ON(n->kind != expected->kind || strcmp(n->evidence, expected->evidence) != 0);
+	returned_drop(r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
 	struct arena a = ARENA_INIT, b = ARENA_INIT;
 	struct watched w1 = { 0, 0, 0 }, w2 = { 0, 0, 0 };
+	const struct notice_watch watch1 = { watch_header, watch_body, watch_end, &w1 };
+	const struct notice_watch watch2 = { watch_header, watch_body, watch_end, &w2 };
 	const struct notice *whole, *cut;
 	struct slice input;
 	uint32_t seed, count = 0;
@@ -79,8 +99,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 		return 0;
 	memcpy(&seed, bytes + 1, 4);
 	input = slice_make((const char *)bytes + 5, n - 5);
-	whole = judge(&a, input, bytes[0], NULL, &w1);
-	cut = judge(&b, input, bytes[0], &seed, &w2);
+	whole = judge(&a, input, bytes[0], NULL, &watch1);
+	cut = judge(&b, input, bytes[0], &seed, &watch2);
+	look_for_signature(&b, input, bytes[0], &seed, whole);
 	BUG_ON(whole->kind != cut->kind || strcmp(whole->evidence, cut->evidence) != 0);
 	BUG_ON(!slice_eq(whole->original.header, cut->original.header) || whole->recipient_count != cut->recipient_count);
 	BUG_ON(!slice_eq(whole->original.message_id, cut->original.message_id));
