@@ -127,9 +127,12 @@ static void judge_recipients(struct scan *s)
 {
 	struct recipient *r = s->content->q.envelope->recipients;
 
-	for (uint32_t i = 0; r; r = r->next, i++)
-		if (s->milter.recipients[i] != MILTER_ACCEPTS)
-			r->alone = true;
+	for (uint32_t i = 0; r; r = r->next, i++) {
+		if (s->milter.recipients[i] == MILTER_ACCEPTS)
+			continue;
+		r->later = s->milter.recipients[i] == MILTER_DEFERS && (r->later || !r->alone);
+		r->alone = true;
+	}
 	s->milter.stage = "rcpt";
 	find_refusal(s, RESULT_DISAGREED, "refuses some recipients");
 }

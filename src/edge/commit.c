@@ -242,7 +242,7 @@ void commit_lose(struct transaction *tx)
 		/* Under LMTP some may have been answered before the rest was lost. */
 		if (r->final_answered && reply_is_positive(&r->backend_reply))
 			put(tx, &tx->commit_keys[i], COMMIT_DELIVERED);
-		else if (r->final_answered)
+		else if (r->final_answered || r->kept_back)
 			drop(tx, r, &tx->commit_keys[i]);
 		else
 			put(tx, &tx->commit_keys[i], COMMIT_LOST);

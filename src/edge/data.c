@@ -279,8 +279,9 @@ static bool refused_by_form(struct transaction *tx)
 
 struct outcome {
 	uint32_t positive, transient, permanent;
-	const struct reply *refusal;	/* the first that is not positive */
+	const struct recipient *refused;	/* the first whose answer is not positive */
 };
+
 
 static struct outcome outcome_of(const struct transaction *tx)
 {
@@ -291,12 +292,12 @@ static struct outcome outcome_of(const struct transaction *tx)
 			o.positive++;
 			continue;
 		}
-		if (reply_is_permanent(&r->backend_reply))
+		if (r->kept_back ? !r->later : reply_is_permanent(&r->backend_reply))
 			o.permanent++;
 		else
 			o.transient++;
-		if (!o.refusal)
-			o.refusal = &r->backend_reply;
+		if (!o.refused)
+			o.refused = r;
 	}
 	return o;
 }
@@ -317,6 +318,25 @@ static void hint_disagreed(struct transaction *tx)
 			commit_hint(tx, r);
 }
 
+/* The same for a client that hears an answer for each: they are left out. */
+static void keep_back(struct transaction *tx)
+{
+	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
+		if (!r->alone)
+			continue;
+		r->kept_back = true;
+		r->backend_reply = (struct reply){ 0 };		/* what was said to RCPT holds no more */
+	}
+}
+
+static bool anybody_left(const struct transaction *tx)
+{
+	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next)
+		if (!r->has_it && !r->kept_back)
+			return true;
+	return false;
+}
+
 static enum reply_name refusal_of_content(const struct reply *said)
 {
 	bool permanent = reply_is_permanent(said);
@@ -328,6 +348,14 @@ static enum reply_name refusal_of_content(const struct reply *said)
 	return permanent ? REPLY_CONTENT_REFUSED : REPLY_CONTENT_DEFERRED;
 }
 
+/* What a recipient without the message is told: a scanner's word on it alone, or the backend's. */
+static enum reply_name refusal_of(const struct recipient *r)
+{
+	if (r->kept_back)
+		return r->later ? REPLY_CONTENT_LATER : REPLY_CONTENT_UNWANTED;
+	return refusal_of_content(&r->backend_reply);
+}
+
 /* Each recipient hears its own answer, in the order of RCPT, between a 353 and the last reply (draft-hall-prdr-00). */
 static void answer_each(struct transaction *tx, enum disposition accepted)
 {
@@ -336,7 +364,7 @@ static void answer_each(struct transaction *tx, enum disposition accepted)
 		bool has = r->has_it || reply_is_positive(&r->backend_reply);
 
 		r->reply = has ? reply_make(&tx->arena, REPLY_RECIPIENT_HAS, SLICE_NULL, NULL, NULL) :
-			transaction_reply(tx, refusal_of_content(&r->backend_reply), SLICE_NULL);
+			transaction_reply(tx, refusal_of(r), SLICE_NULL);
 		session_reply(tx->session, &r->reply);
 		commit_unhint(tx, r);
 	}
@@ -367,7 +395,7 @@ static void answer_outcome(struct transaction *tx, enum disposition accepted)
 		commit_unhint(tx, tx->envelope.recipients);
 	if (o.positive > 0)
 		edge_count(tx->session->edge, EDGE_OCTETS_RELAYED, (int64_t)tx->envelope.message.size);
-	if (!o.refusal) {
+	if (!o.refused) {
 		answer(tx, accepted, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
 	} else if (mixed && tx->envelope.prdr) {
 		answer_each(tx, accepted);
@@ -375,7 +403,7 @@ static void answer_outcome(struct transaction *tx, enum disposition accepted)
 		hint_refusals(tx);
 		answer_plain(tx, DISPOSITION_DEFER, REPLY_MIXED_OUTCOME);
 	} else {
-		answer_plain(tx, o.permanent > 0 ? DISPOSITION_REJECT : DISPOSITION_DEFER, refusal_of_content(o.refusal));
+		answer_plain(tx, o.permanent > 0 ? DISPOSITION_REJECT : DISPOSITION_DEFER, refusal_of(o.refused));
 	}
 }
 
@@ -414,7 +442,7 @@ static ASYNC void relay_and_answer(struct transaction *tx, enum disposition acce
 	case COMMIT_GO:
 		break;
 	}
-	bool answered = relay_message(tx, &sent_dot, &why, until);
+	bool answered = !anybody_left(tx) || relay_message(tx, &sent_dot, &why, until);
 	tx->times.relay += clock_precise() - began;
 	if (answered)
 		answer_outcome(tx, accepted);
@@ -462,6 +490,8 @@ static ASYNC void act_on_verdict(struct transaction *tx, const struct verdict *v
 	tx->disposition = v->disposition;	/* the trace fields say so */
 	if (v->reply == REPLY_MIXED_OUTCOME)
 		hint_disagreed(tx);
+	if (v->split)
+		keep_back(tx);
 	if (v->reply != REPLY_NONE)
 		answer(tx, v->disposition, v->reply, v->detail);
 	else if (tx->session->edge->rehearsal)

@@ -161,7 +161,7 @@ ASYNC bool relay_rcpt(struct transaction *tx, struct recipient *r, const char **
 
 static bool to_send(const struct recipient *r)
 {
-	return !r->has_it;
+	return !r->has_it && !r->kept_back;
 }
 
 /* The backend's envelope on the held lease names exactly those who are to get the message. */

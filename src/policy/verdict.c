@@ -84,6 +84,11 @@ static void judge(struct verdict *worst, const struct weighing *w, const struct 
 		if (v.disposition == DISPOSITION_ACCEPT || mode == MODE_OFF)
 			continue;
 		f->would = (uint8_t)v.disposition;
+		if (v.reply == REPLY_MIXED_OUTCOME && w->envelope->prdr) {
+			worst->split = worst->split || mode == MODE_ENFORCE;
+			continue;
+		}
+		v.split = worst->split;
 		if (mode == MODE_ENFORCE && v.disposition > worst->disposition)
 			*worst = v;
 	}

@@ -17,6 +17,7 @@ struct verdict {
 	enum reply_name reply;		/* REPLY_NONE when accepted */
 	struct slice detail;		/* for the reply's %s; empty: none */
 	const struct finding *because;	/* NULL when accepted */
+	bool split;	/* recipients that are `alone` are refused, the others not: said to each under PRDR */
 };
 
 /* For one recipient at RCPT: all that is known of the client, the sender and this recipient. Marks the findings'

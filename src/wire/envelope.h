@@ -185,7 +185,9 @@ struct recipient {
 	bool exempt;			/* postmaster, abuse: from reputation and content refusals */
 	bool has_it;			/* the commit ledger says so: not sent again */
 	bool in_doubt;			/* an earlier try may have delivered it already */
-	bool alone;			/* a scanner took it for one and not for another: it must come alone */
+	bool alone;			/* a scanner refused this one and not another: it must come alone, or hear so apart */
+	bool later;			/* ... and it is to come later */
+	bool kept_back;			/* alone, and the client hears an answer for each (PRDR): not sent */
 	bool final_answered;		/* backend_reply is the answer to the message, not to RCPT */
 	struct reply reply;		/* what the client was told (RCPT, or the final one under LMTP) */
 	struct reply backend_reply;	/* what the backend said; code 0: nothing */

@@ -111,6 +111,33 @@ static void a_domain_has_its_own_mode(void **state)
 	}
 }
 
+/* A filter's word on some of the recipients: all come again, or under PRDR each hears his own. */
+static void what_is_said_of_some_recipients(void **state)
+{
+	struct verdict v;
+
+	(void)state;
+	begin(MODE_ENFORCE);
+	found(CHECK_CONTENT, RESULT_DISAGREED);
+	v = verdict_of_message(&conf, &domain, &envelope, false);
+	assert_true(v.reply == REPLY_MIXED_OUTCOME && !v.split);
+	envelope.prdr = true;
+	v = verdict_of_message(&conf, &domain, &envelope, false);
+	assert_true(v.disposition == DISPOSITION_ACCEPT && v.reply == REPLY_NONE && v.split);
+	v = verdict_of_message(&conf, &domain, &envelope, true);
+	assert_true(v.disposition == DISPOSITION_ACCEPT && !v.split);
+	client.class = CLIENT_TRUSTED;
+	v = verdict_of_message(&conf, &domain, &envelope, false);
+	assert_true(v.disposition == DISPOSITION_MARK && !v.split);
+	client.class = CLIENT_STRANGER;
+	found(CHECK_CONTENT, RESULT_SUSPECT);
+	v = verdict_of_message(&conf, &domain, &envelope, false);
+	assert_true(v.disposition == DISPOSITION_MARK && v.split);
+	found(CHECK_CONTENT, RESULT_VIRUS);
+	v = verdict_of_message(&conf, &domain, &envelope, false);
+	assert_true(v.disposition == DISPOSITION_REJECT && v.reply == REPLY_VIRUS_FOUND);
+}
+
 static void role_accounts_are_exempt_from_reputation_alone(void **state)
 {
 	for (size_t i = 0; i < RULES; i++) {
@@ -353,7 +380,7 @@ static void trouble_of_what_could_overrule_defers(void **state)
 
 UNIT_MAIN(T(each_rule_bites_when_enforced), T(observed_it_is_noted_and_changes_nothing),
 	T(observe_on_turns_every_rule_off), T(a_domain_has_its_own_mode),
-	T(role_accounts_are_exempt_from_reputation_alone), T(weights_are_added_up),
+	T(role_accounts_are_exempt_from_reputation_alone), T(what_is_said_of_some_recipients), T(weights_are_added_up),
 	T(a_client_that_returns_much_has_weight),
 	T(an_allow_list_alone_refuses_nobody), T(who_is_allowed_skips_lists),
 	T(a_finding_about_another_recipient_is_not_ours), T(the_worst_speaks_and_the_first_of_equals),
