@@ -207,10 +207,27 @@ static int read_check(struct loader *l, const struct statement *block, int *chec
 	return mode;
 }
 
+#define GIVES_UP (5 * 86400 * NS_PER_SECOND)	/* RFC 5321 section 4.5.4.1: "at least 4-5 days" */
+
+/* A server behind may bounce days after it took a message; and the message may be older than the ledger. */
+static void warn_of_guard(struct loader *l, const struct statement *block)
+{
+	const struct guard_conf *g = &l->c->guard;
+
+	if (g->keep < GIVES_UP)
+		report_warning(&l->report, &block->words[1], "keep is shorter than mail servers keep trying, five days: later "
+			"bounces of theirs are taken for answers to nobody");
+	else if (g->warm_after < GIVES_UP)
+		report_warning(&l->report, &block->words[1], "warm-after is shorter than mail servers keep trying, five days: "
+			"bounces of mail that came in before are taken for answers to nobody");
+}
+
 void loader_read_check(struct loader *l, const struct statement *block)
 {
 	int check, mode = read_check(l, block, &check, true);
 
+	if (check == CHECK_NOTICE)
+		warn_of_guard(l, block);
 	if (mode >= 0)
 		l->c->check_mode[check] = (uint8_t)mode;
 }

@@ -233,6 +233,16 @@ static void blocks_of_later_versions_are_warned_about(void **state)
 	config_unref(c);
 }
 
+static void a_guard_that_forgets_before_servers_give_up_is_warned_about(void **state)
+{
+	config_unref(parse_good(HEAD DOMAIN "check notice { keep 5d; warm-after 5d; }\n"));
+	assert_int_equal(messages, 0);
+	config_unref(parse_good(HEAD DOMAIN "check notice { keep 4d; }\n"));
+	assert_non_null(strstr(str_cstr(&said), "conf:4:7: warning: keep is shorter than mail servers keep trying"));
+	config_unref(parse_good(HEAD DOMAIN "check notice { warm-after 0s; }\n"));
+	assert_non_null(strstr(str_cstr(&said), "conf:4:7: warning: warm-after is shorter than mail servers keep trying"));
+}
+
 static void checks_have_options_of_their_own(void **state)
 {
 	struct config *c = parse_good(HEAD DOMAIN);
@@ -385,6 +395,7 @@ static void a_file_that_is_not_there(void **state)
 
 UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_one_backend_share_it), T(modes),
 	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
-	T(blocks_of_later_versions_are_warned_about), T(bounces_and_keys), T(checks_have_options_of_their_own),
+	T(blocks_of_later_versions_are_warned_about), T(bounces_and_keys),
+	T(a_guard_that_forgets_before_servers_give_up_is_warned_about), T(checks_have_options_of_their_own),
 	T(blocks_of_later_versions_are_warned_about), T(scanners_and_who_wants_them), T(mistakes_about_scanners), T(rules_about_content),
 	T(a_key_file_with_a_mistake), T(a_file_that_is_not_there))
