@@ -10,12 +10,16 @@
 
 #include "check/finding.h"
 #include "check/notice.h"
+#include "run/wait.h"
 #include "wire/dsn_reduce.h"
+
+#define TURN (256u * 1024u)	/* octets between looks at what else is to be done */
 
 struct reducing {
 	const struct content_sink *sink;
 	void *body;
 	bool failed;
+	deadline until;
 };
 
 static void to_sink(void *arg, struct slice piece)
@@ -25,12 +29,13 @@ static void to_sink(void *arg, struct slice piece)
 	r->failed = r->failed || !r->sink->add(r->body, piece);
 }
 
-/* Feeds the body of the message to the reducer; false: it cannot be read. */
-static bool feed(struct dsn_reducer *reducer, struct arena *a, const struct content_source *source)
+/* Feeds the body of the message to the reducer; false: it cannot be read, or not in time. */
+static ASYNC bool feed(struct reducing *r, struct dsn_reducer *reducer, struct arena *a, const struct content_source *source)
 {
 	struct content_cursor at = { 0 };
 	struct header h;
 	char buffer[4096];
+	size_t turn = 0;
 	ptrdiff_t n;
 
 	header_init(&h, a, UINT32_MAX, UINT32_MAX);
@@ -38,12 +43,19 @@ static bool feed(struct dsn_reducer *reducer, struct arena *a, const struct cont
 		struct slice piece = slice_make(buffer, (size_t)n);
 
 		dsn_reduce_push(reducer, slice_from(piece, header_push(&h, piece)));
+		turn += piece.n;
+		if (turn < TURN)
+			continue;
+		wait_yield();
+		if (fiber_cancelled() || deadline_passed(r->until))
+			return false;
+		turn = 0;
 	}
 	return n == 0;
 }
 
 /* The reduced report is in r->body, unless *why. Returns the octets that it lacks. */
-static uint64_t write_reduced(struct reducing *r, struct arena *a, const struct header *h,
+static ASYNC uint64_t write_reduced(struct reducing *r, struct arena *a, const struct header *h,
 	const struct content_source *source, const char **why)
 {
 	struct dsn_reducer *reducer = dsn_reduce_begin(a, h, to_sink, r, why);
@@ -55,11 +67,11 @@ static uint64_t write_reduced(struct reducing *r, struct arena *a, const struct 
 		return 0;
 	*why = NULL;
 	r->body = r->sink->begin(r->sink->arg);
-	read = r->body && feed(reducer, a, source);
+	read = r->body && feed(r, reducer, a, source);
 	if (!dsn_reduce_finish(reducer, &dropped, &trouble))
 		*why = trouble;
 	if (!read || r->failed)
-		*why = "there is no room to write it again";
+		*why = "there is no room, or no time, to write it again";
 	return dropped;
 }
 
@@ -69,10 +81,10 @@ static bool returns_mail(const struct notice *n)
 		n->original.form == NOTICE_FORM_FULL;
 }
 
-void notice_reduce(const struct envelope *e, const struct header *h, const struct content_source *source,
-	const struct content_sink *sink, bool apply, const char *hold, struct findings *found)
+ASYNC void notice_reduce(const struct envelope *e, const struct header *h, const struct content_source *source,
+	const struct content_sink *sink, bool apply, const char *hold, struct findings *found, deadline until)
 {
-	struct reducing r = { .sink = sink };
+	struct reducing r = { .sink = sink, .until = until };
 	struct arena scratch = ARENA_INIT;
 	nanoseconds began = clock_precise();
 	const char *why = hold;

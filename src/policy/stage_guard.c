@@ -138,16 +138,16 @@ static const char *held_by_signature(const struct guard_part *part)
 	return "it is signed, and there is no key here to sign it anew";
 }
 
-static void reduce(const struct guard_part *part, bool apply, struct findings *found)
+static ASYNC void reduce(const struct guard_part *part, bool apply, struct findings *found, deadline until)
 {
 	const struct message_view *view = part->view;
 
 	if (view->config->guard.reduce)
 		notice_reduce(view->envelope, part->header, &view->source, &view->sink,
-			apply && !*view->services->observe_all, held_by_signature(part), found);
+			apply && !*view->services->observe_all, held_by_signature(part), found, until);
 }
 
-static void judge(const struct guard_part *part, struct findings *found)
+static ASYNC void judge(const struct guard_part *part, struct findings *found, deadline until)
 {
 	const struct message_view *view = part->view;
 	enum check_mode mode = config_mode(view->config, author_domain(part), CHECK_NOTICE, false);
@@ -157,7 +157,7 @@ static void judge(const struct guard_part *part, struct findings *found)
 		return;
 	if (guard_judge(view->services->guard, &view->config->guard, view->envelope, part->header, is_ours,
 			(void *)view->config, &mine))
-		reduce(part, mode == MODE_ENFORCE, &mine);
+		reduce(part, mode == MODE_ENFORCE, &mine, until);
 	for (struct finding *f = mine.first; f; f = f->next)
 		f->only_observed |= mode == MODE_OBSERVE;
 	findings_join(found, &mine);
@@ -169,9 +169,8 @@ ASYNC void stage_guard_finish(void *state, struct findings *found, deadline unti
 	struct guard_part *part = state;
 	const struct message_view *view = part->view;
 
-	(void)until;
 	if (view->listener->outbound) {
-		judge(part, found);
+		judge(part, found, until);
 		return;
 	}
 	guard_record(view->services->guard, &view->config->guard, view->envelope, part->header, found);

@@ -355,6 +355,8 @@ void dsn_reduce_push(struct dsn_reducer *r, struct slice piece)
 	while (piece.n > 0 && !r->why) {
 		size_t n;
 
+		if (r->held == 0 && piece.p[0] != '-')
+			r->mid_line = true;
 		if (r->mid_line) {
 			ptrdiff_t end = slice_find(piece, '\n');
 

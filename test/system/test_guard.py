@@ -349,6 +349,26 @@ def test_mail_through_forwarders_is_answered(small, world, names, tmp_path):
     assert not world.to("bob@away.example")
 
 
+def test_a_reduced_bounce_is_signed_as_it_leaves(small, world, names, public_dir):
+    """Tens of megabytes come back to a genuine sender: headers leave, and the signature is over these."""
+    import dkim
+    from signers import DOMAIN, Keys
+    from spurn import NOBODY
+    keys = Keys(str(public_dir))
+    site = small(top=f"sign {DOMAIN} {{ selector rsa; key {keys.private(keys.rsa, NOBODY)}; }}\n")
+    deliver(site.port, genuine(1), ALICE, letter(genuine(1), ALICE, "big"))
+    returned = letter(genuine(1), ALICE, "big", "X-Pad: y\r\n") + b"0123456789 abcdefghijklmnop\r\n" * 1000000
+    bounce = BOUNCE.format(to=genuine(1)).replace("mx.good0.example", DOMAIN).replace("<bounce@good0.example>", f"<big@{DOMAIN}>")
+    head = bounce.encode().partition(b"Message-ID: <mine@site.example>")[0]
+    began = time.monotonic()
+    site.submit("", genuine(1), head + returned + b"--b--\r\n")
+    took = time.monotonic() - began
+    [mail] = world.to(genuine(1))
+    assert len(mail.octets) < 4000 and b"X-Pad: y" in mail.octets and b"0123456789" not in mail.octets, took
+    assert dkim.verify(mail.octets, dnsfunc=keys.answer), mail.octets
+    assert b"\r\nContent-Type: text/rfc822-headers\r\n\r\nFrom: ann1" in mail.octets
+
+
 ORDERS = [
     "From: Shop <shop@site.example>\r\nAuto-Submitted: auto-generated\r\nSubject: Your order 4711\r\n",
     "From: noreply@site.example\r\nAuto-Submitted: auto-generated\r\nPrecedence: bulk\r\nSubject: Order confirmation\r\n",
