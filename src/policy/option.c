@@ -61,7 +61,7 @@ const struct option options[] = {
 	{ "", "dnsbl-timeout", OPTION_DURATION, NULL, 1, 60 * NS_PER_SECOND, "5s", "DURATION", "All DNS list questions of one moment together; what has not answered by then is unknown.", SITE(dnsbl.timeout) },
 	{ "", "answer-budget", OPTION_DURATION, NULL, NS_PER_SECOND, 1800 * NS_PER_SECOND, "8m", "DURATION", "The one deadline of the answer to the final dot. Keep it under the 10 minutes of RFC 5321 section 4.5.3.2.6.", SITE(answer_budget) },
 	{ "", "rcpt-budget", OPTION_DURATION, NULL, NS_PER_SECOND, 300 * NS_PER_SECOND, "60s", "DURATION", "The deadline of the answer to RCPT.", SITE(rcpt_budget) },
-	{ "", "hold-backend", OPTION_DURATION, NULL, 0, 300 * NS_PER_SECOND, "2s", "DURATION", "So long a backend transaction waits for the body; then it is reset, and replayed at the dot.", SITE(hold_backend) },
+	{ "", "hold-backend", OPTION_DURATION, NULL, 0, 300 * NS_PER_SECOND, "2s", "DURATION", "So long a backend transaction waits for the body, and again for the checks of the message (scanners); then it is reset, and replayed when the message may go.", SITE(hold_backend) },
 	{ "", "hold-octets", OPTION_SIZE, NULL, 0, UINT32_MAX, "64k", "SIZE", "A body that is longer lets go of the backend transaction, too.", SITE(hold_bytes) },
 	{ "", "spool-memory", OPTION_SIZE, NULL, 65536, INT64_C(1) << 40, "4M", "SIZE", "A message is kept in memory up to this size, beyond it in an unlinked file.", SITE(spool_memory) },
 	{ "", "spool-memory-total", OPTION_SIZE, NULL, 65536, INT64_C(1) << 40, "256M", "SIZE", "All messages of one worker in memory.", SITE(spool_memory_total) },
