@@ -78,6 +78,7 @@ void backend_up(unsigned host, bool up)
 		return;
 	listening[host] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	snprintf(sun.sun_path, sizeof(sun.sun_path), "%s", path[host]);
+	unlink(path[host]);
 	if (bind(listening[host], (struct sockaddr *)&sun, sizeof(sun)) != 0 || listen(listening[host], 64) != 0) {
 		fprintf(stderr, "talk: backend: %s: %s\n", path[host], strerror(errno));
 		exit(2);

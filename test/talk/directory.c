@@ -56,6 +56,7 @@ void directory_up(bool up)
 		return;
 	listening = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	memcpy(sun.sun_path, path, sizeof(path));
+	unlink(path);
 	if (bind(listening, (struct sockaddr *)&sun, sizeof(sun)) != 0 || listen(listening, 64) != 0) {
 		fprintf(stderr, "talk: directory: %s: %s\n", path, strerror(errno));
 		exit(2);

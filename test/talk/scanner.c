@@ -70,6 +70,7 @@ void scanner_up(struct slice name, bool up)
 		}
 		listening[kind] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		memcpy(sun.sun_path, path[kind], sizeof(sun.sun_path));
+		unlink(path[kind]);	/* of one that failed, and had this process id */
 		if (bind(listening[kind], (struct sockaddr *)&sun, sizeof(sun)) != 0 || listen(listening[kind], 16) != 0) {
 			fprintf(stderr, "talk: scanner: %s: %s\n", path[kind], strerror(errno));
 			exit(2);
