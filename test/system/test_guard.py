@@ -464,7 +464,10 @@ class Reporter(FakeBackend):
                 answered += 1
                 sender = re.search(rb"(?mi)^From:.*?([^\s<>]+@[^\s<>]+)", mail.octets).group(1).decode()
                 me = f"reports@{self.domain}"
-                deliver(self.out, me, sender, self.form(me, sender, answered))
+                try:
+                    deliver(self.out, me, sender, self.form(me, sender, answered))
+                except (OSError, AssertionError):  # the other side has ended
+                    assert not self.running
             time.sleep(0.05)
 
 
