@@ -288,3 +288,15 @@ def test_a_client_that_returns_much_is_known_by_it(keys):
                                        spurn.values["top"]))
             spurn.reload()
             assert ("[127.0.0.1] returns mail" in letter(code).text) == (code == 554)
+
+
+@pytest.mark.parametrize("charset, words", [("iso-2022-jp", "このメールは配信できません。"), ("koi8-r", "Сообщение не доставлено"),
+                                            ("gb2312", "退信")], ids=lambda value: value if value.isascii() else "")
+def test_a_notice_in_any_character_set_is_recognised(charset, words, keys):
+    """In the worker, which has locked itself in before it reads the first message."""
+    text = (f"From: MAILER-DAEMON@mx.example.com\r\nSubject: x\r\nX-Failed-Recipients: =?{charset}?Q?x=40y?=\r\nMIME-Version: 1.0\r\n"
+            f"Content-Type: text/plain; charset={charset}\r\n\r\n").encode() + words.encode(charset) + b"\r\n"
+    with FakeBackend() as backend, Site(backend.url, backend.url, keys, mode="observe") as spurn:
+        spurn.comes_in(BOB, text, 250)
+        [notice] = [f for f in spurn.transactions()[-1]["findings"] if f["check"] == "notice"]
+        assert notice["result"] == "bounce" and 'text "' in notice["evidence"], notice
