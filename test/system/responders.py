@@ -2,6 +2,7 @@
 Sieve, vacation(1). What they send to the world goes to 127.0.0.1:out, where Spurn's outbound listener is."""
 
 import os
+import shutil
 import stat
 import tempfile
 
@@ -121,4 +122,6 @@ def vacation_reply(user, message):
     done = run([*command, "-a", user, "root"], message.replace(b"\r\n", b"\n"))
     assert done.returncode == 0, done.stderr
     with open(os.path.join(home, "answer"), "rb") as file:
-        return file.read()
+        answer = file.read()
+    shutil.rmtree(home)
+    return answer

@@ -33,14 +33,14 @@ class Site(Spurn):
     servers: {domain: url}; next_hop: the world. mode, warm, more: of `check notice`.
     """
 
-    def __init__(self, servers, next_hop, out, dns, mode="enforce", warm="0s", more="", top=""):
+    def __init__(self, servers, next_hop, out, dns, mode="enforce", warm="0s", more="", top="", workers=1):
         self.out = out
         self.notice = {"mode": mode, "warm": warm, "more": more}
         self.head = (f"listener outbound {{ address 127.0.0.1:{out}; allow 127.0.0.0/8; greet-wait 0s; "
                      f"max-sessions-per-client 1k; connection-rate 0; max-recipients 1k; next-hop {next_hop}; }}\n" + top)
         super().__init__(domains={name: f"backend {url}; recipients callforward;" for name, url in servers.items()},
                          top=self.head + QUIET.format(**self.notice), dns=dns,
-                         listener={"max-sessions-per-client": "1k"})
+                         listener={"max-sessions-per-client": "1k"}, workers=workers)
 
     def judge(self, **changes):
         """Changes `check notice`; the file is written anew."""
@@ -144,7 +144,7 @@ class Servers:
             for peer in self.peers:
                 started.append(peer.__enter__())
             urls = {peer.domain: peer.url for peer in self.peers}
-            self.spurn = Site(urls, self.world.url, self.out, self.dns, **self.keywords)
+            self.spurn = Site(urls, self.world.url, self.out, self.dns, workers=2, **self.keywords)
             self.spurn.__enter__()
         except BaseException:
             self.peers = started
@@ -208,6 +208,17 @@ def test_forged_senders_hear_nothing_and_genuine_ones_all(names, world):
         assert held["dsn for dead@postfix.example"] == held["dsn for dead@exim.example"] == MESSAGES / 5, held
         assert held["auto-reply for vacation@dovecot.example"] == held["auto-reply for away@exim.example"] == MESSAGES / 5, held
         assert "destroys what may not leave" in said(site.spurn, "status")
+
+
+def test_a_cold_guard_lets_all_of_them_go(names, world):
+    publish(names, 10)
+    with Servers(names, world, more="suppress no;", warm="14d") as site:
+        site.receive(genuine, 10, "g")
+        site.receive(forged, 10, "f")
+        site.judged(20)
+        wait_until(lambda: len(world.messages) == 20, 20, "all notices")
+        assert by_answerer(world, 10, genuine) == {}
+        assert sum(entry["count"] for entry in said(site.spurn, "report", "--json")["notices_observed"]) == 10
 
 
 def test_inner_servers_are_told_to_stay_silent(names, world):
