@@ -1,12 +1,27 @@
-"""A filter on libmilter, for the system tests: python3 filter.py PORT FILE.
+"""A filter on libmilter, for the system tests: python3 filter.py PORT FILE [quiet].
 
 What it is told goes to FILE, a line for each call. What it does is asked for by fields of the message:
-"X-Do: WORD ARGUMENT"; and by local parts: reject-helo.example as HELO, deny@ as a recipient, and so on.
+"X-Do: WORD ARGUMENT"; by local parts: reject-helo.example as HELO, deny@ as a recipient, and so on; and by
+FILE.say, one line "STAGE WORD": the filter's word at that stage. A quiet one does without some stages, answers others
+not at all, and names the macros that it wants.
 """
 
 import sys
 
 import Milter
+
+
+WORDS = {"reject": Milter.REJECT, "tempfail": Milter.TEMPFAIL, "discard": Milter.DISCARD, "accept": Milter.ACCEPT}
+
+
+def told_to_say(stage):
+    """What FILE.say has for this stage; CONTINUE if nothing."""
+    try:
+        with open(sys.argv[2] + ".say", encoding="ascii") as orders:
+            where, word = orders.read().split()
+    except (OSError, ValueError):
+        return Milter.CONTINUE
+    return WORDS[word] if where == stage else Milter.CONTINUE
 
 
 class Filter(Milter.Base):
@@ -22,11 +37,11 @@ class Filter(Milter.Base):
     def connect(self, host, family, address):
         self.note("connect", host, family, *(address if isinstance(address, tuple) else (address,)))
         self.note("macros", *(f"{name}={self.getsymval(name)}" for name in ("j", "{daemon_name}", "{client_addr}")))
-        return Milter.CONTINUE
+        return told_to_say("connect")
 
     def hello(self, name):
         self.note("helo", name)
-        return Milter.REJECT if name.startswith("reject") else Milter.CONTINUE
+        return Milter.REJECT if name.startswith("reject") else told_to_say("helo")
 
     def envfrom(self, path, *parameters):
         self.orders = []
@@ -35,35 +50,35 @@ class Filter(Milter.Base):
         self.note("macros", f"i={self.getsymval('i')}")
         if path.startswith("<later"):
             return Milter.TEMPFAIL
-        return Milter.ACCEPT if path.startswith("<accept") else Milter.CONTINUE
+        return Milter.ACCEPT if path.startswith("<accept") else told_to_say("mail")
 
     def envrcpt(self, path, *parameters):
         self.note("rcpt", path, f"{{rcpt_addr}}={self.getsymval('{rcpt_addr}')}")
         if path.startswith("<deny"):
             self.setreply("550", "5.7.1", "not this one")
             return Milter.REJECT
-        return Milter.CONTINUE
+        return told_to_say("rcpt")
 
     def data(self):
         self.note("data")
-        return Milter.CONTINUE
+        return told_to_say("data")
 
     def header(self, name, value):
         self.note("header", f"{name}:{value!r}")
         if name == "X-Do":
             self.orders.append(value)
-        return Milter.REJECT if value == "reject at header" else Milter.CONTINUE
+        return Milter.REJECT if value == "reject at header" else told_to_say("header")
 
     def eoh(self):
         self.note("eoh")
-        return Milter.DISCARD if "discard at eoh" in self.orders else Milter.CONTINUE
+        return Milter.DISCARD if "discard at eoh" in self.orders else told_to_say("eoh")
 
     def body(self, chunk):
         self.octets += len(chunk)
         if "skip" in self.orders:
             self.note("body", self.octets)
             return Milter.SKIP
-        return Milter.CONTINUE
+        return told_to_say("body")
 
     def eom(self):
         self.note("eom", self.octets)
@@ -73,7 +88,7 @@ class Filter(Milter.Base):
             answer = act(argument) if act else None
             if answer is not None:
                 return answer
-        return Milter.CONTINUE
+        return told_to_say("end")
 
     def abort(self):
         self.note("abort")
@@ -127,11 +142,48 @@ class Filter(Milter.Base):
             self.note("addrcpt", type(error).__name__)
 
 
+class Quiet(Filter):
+    """HELO and DATA are not for it, fields and body it only listens to."""
+
+    @Milter.nocallback
+    def hello(self, name):
+        return super().hello(name)
+
+    @Milter.nocallback
+    def data(self):
+        return super().data()
+
+    def negotiate(self, opts):
+        answer = super().negotiate(opts)
+        # python3-milter's own way to name macros passes bytes where its C part takes text
+        self._ctx.setsymlist(Milter.M_ENVFROM, "i {client_port}")
+        return answer
+
+    def envfrom(self, path, *parameters):
+        answer = super().envfrom(path, *parameters)
+        self.note("symlist", f"port={self.getsymval('{client_port}')}", f"host={self.getsymval('{mail_host}')}")
+        return answer
+
+    @Milter.noreply
+    def header(self, name, value):
+        super().header(name, value)
+        return Milter.CONTINUE
+
+    @Milter.noreply
+    def eoh(self):
+        return Milter.CONTINUE
+
+    @Milter.noreply
+    def body(self, chunk):
+        self.octets += len(chunk)
+        return Milter.CONTINUE
+
+
 def main():
     Filter.seen = open(sys.argv[2], "a", encoding="utf-8")
-    Milter.factory = Filter
+    Milter.factory = Quiet if sys.argv[3:] == ["quiet"] else Filter
     # What it would like is everything; what it gets is what the MTA offers.
-    Milter.set_flags(Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.QUARANTINE)
+    Milter.set_flags(Milter.ADDHDRS | Milter.CHGHDRS | Milter.CHGBODY | Milter.QUARANTINE | Milter.SETSYMLIST)
     Milter.runmilter("filter", f"inet:{sys.argv[1]}@127.0.0.1", 60)
 
 

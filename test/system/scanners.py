@@ -158,6 +158,9 @@ class ClamavMilter(Peer):
         self.child = Child([self.program, "--config-file", self.path("milter.conf")], self.path("output"))
         self.await_listening(("127.0.0.1", self.port))
 
+    def stop(self):
+        self.child.kill()       # libmilter takes seconds to end in order
+
 
 class SpamassMilter(Peer):
     """spamass-milter before a spamd: it refuses from a score of 900, and makes a report with the message attached of what is spam."""
@@ -180,14 +183,18 @@ class SpamassMilter(Peer):
         self.await_listening(self.path("milter.sock"))
         os.chmod(self.path("milter.sock"), 0o666)
 
+    def stop(self):
+        self.child.kill()
+
 
 class Filter(Peer):
     """filter.py: a milter on libmilter (python3-milter) that does what fields of the message ask for."""
 
     name = "filter"
 
-    def __init__(self):
+    def __init__(self, quiet=False):
         super().__init__()
+        self.manner = ["quiet"] if quiet else []
         if not os.path.exists("/usr/lib/python3/dist-packages/Milter"):
             raise Missing("python3-milter is not there: run tools/install-deps test")
         self.port = free_port()
@@ -198,12 +205,17 @@ class Filter(Peer):
 
     def start(self):
         here = os.path.dirname(os.path.abspath(__file__))
-        self.child = Child(["/usr/bin/python3", os.path.join(here, "filter.py"), str(self.port), self.path("seen")],
+        self.child = Child(["/usr/bin/python3", os.path.join(here, "filter.py"), str(self.port), self.path("seen"),
+                            *self.manner],
                            self.path("output"))
         self.await_listening(("127.0.0.1", self.port))
 
     def stop(self):
         self.child.kill()       # libmilter takes seconds to end in order
+
+    def say(self, stage, word):
+        """Its word at this stage, from now on."""
+        self.write("seen.say", f"{stage} {word}\n")
 
     def seen(self):
         """What the filter was told, a line for each call, in its order."""

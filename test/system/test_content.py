@@ -305,6 +305,34 @@ def test_what_a_filter_may_say(filtered, backend, fields, sender, helo, code, re
     assert all(findings(r)[0]["result"] == result for r in filtered.wait_records(2))
 
 
+STAGES = ("connect", "helo", "mail", "rcpt", "data", "header", "eoh", "body", "end of message")
+
+
+@pytest.mark.parametrize("word, code, result", [("reject", 550, "refused"), ("tempfail", 451, "try-later"),
+                                                ("discard", 550, "refused"), ("accept", 250, "pass")])
+def test_each_word_at_each_stage(filtered, filter_peer, backend, word, code, result):
+    for count, stage in enumerate(STAGES):
+        filter_peer.say(stage.split()[0], word)
+        reply = deliver(filtered, mail())
+        assert reply.code == code, (stage, reply)
+        [finding] = findings(filtered.wait_records(count + 1)[-1])
+        assert finding["result"] == result, (stage, finding)
+        if code != 250:
+            assert finding["reason"].endswith(f"at {stage}"), (stage, finding)
+    assert len(backend.messages) == (len(STAGES) if code == 250 else 0)
+
+
+def test_a_filter_that_wants_and_answers_less(backend, dns):
+    with started(lambda: Filter(quiet=True)) as peer, guarded(backend, dns, scanner("milter", peer.address)) as spurn:
+        for _ in range(2):
+            assert deliver(spurn, mail("x\r\n" * 50000, fields="X-Do: add X-Added=yes\r\n")).code == 250
+        seen = peer.seen()
+        kinds = [line.split()[0] for line in seen]
+        assert "helo" not in kinds and "data" not in kinds and kinds.count("eom") == 2 and "eom 150000" in seen
+        assert sum(line.startswith("symlist port=") and line.endswith("host=None") for line in seen) == 2
+        assert b"X-Added: yes\r\n" in backend.wait_for(2)[1].octets
+
+
 def test_a_recipient_that_a_filter_refuses_comes_alone(filtered, backend):
     both = mail()
     first = deliver(filtered, both, (ALICE, "deny@example.org"))
@@ -400,7 +428,7 @@ HOSTILE_MILTER = {
 def assert_liar_is_trouble(backend, dns, kind, script):
     """With defer: 451 each time and nothing delivered; with mark: delivered once, and marked."""
     with Liar(script) as liar:
-        block = scanner(kind, liar.address, "budget 1500ms; on-error defer;")
+        block = scanner(kind, liar.address, "budget 700ms; on-error defer;")
         with guarded(backend, dns, block) as spurn:
             octets = mail()
             for _ in range(2):
