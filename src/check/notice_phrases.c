@@ -11,6 +11,8 @@
  */
 #include "check/notice_part.h"
 
+#include "base/log.h"
+
 struct phrase {
 	const char *text;
 	unsigned bits;
@@ -512,7 +514,9 @@ static const struct phrase subjects[] = {
 
 /* ---- matching ---- */
 
-#define BUCKETS 512u
+#define LEAD 4u			/* octets that a phrase has at least */
+#define BUCKET_BITS 10
+#define BUCKETS (1u << BUCKET_BITS)
 #define PHRASES_MAX 1024u
 #define MARKER_LINE_MAX 120u
 
@@ -522,13 +526,23 @@ struct phrase_index {
 	const struct phrase *table;
 	uint16_t first[BUCKETS];	/* 1 + place in the table, 0: none */
 	uint16_t next[PHRASES_MAX];
+	uint32_t lead[PHRASES_MAX];	/* the first octets: few phrases of a bucket have those of the text */
 	uint8_t length[PHRASES_MAX];
 	bool built;
 };
 
-static unsigned bucket_of(const char *p)
+static uint32_t lead_of(const char *p)
 {
-	return ((unsigned char)p[0] * 31u + (unsigned char)p[1] * 7u + (unsigned char)p[2]) % BUCKETS;
+	uint32_t lead;
+
+	memcpy(&lead, p, LEAD);
+	return lead;
+}
+
+/* The product's upper bits depend on all four octets. */
+static unsigned bucket_of(uint32_t lead)
+{
+	return lead * 0x9e3779b1u >> (32 - BUCKET_BITS);
 }
 
 /* Workers are single-threaded; the index is made once from a constant table. */
@@ -537,10 +551,14 @@ static void index_build(struct phrase_index *x, const struct phrase *table)
 	if (x->built)
 		return;
 	for (uint16_t i = 0; table[i].text; i++) {
-		unsigned b = bucket_of(table[i].text);
+		size_t n = strlen(table[i].text);
+		unsigned b;
 		if (table[i].bits == 0)
 			continue;
-		x->length[i] = (uint8_t)strlen(table[i].text);
+		BUG_ON(n < LEAD || n > UINT8_MAX);
+		x->length[i] = (uint8_t)n;
+		x->lead[i] = lead_of(table[i].text);
+		b = bucket_of(x->lead[i]);
 		x->next[i] = x->first[b];
 		x->first[b] = (uint16_t)(i + 1);
 	}
@@ -548,33 +566,36 @@ static void index_build(struct phrase_index *x, const struct phrase *table)
 	x->built = true;
 }
 
-static bool begins_word(struct slice s, size_t at)
+/* The phrases that stand at the place. */
+static void index_match(const struct phrase_index *x, struct slice s, size_t at, unsigned which, struct said *found)
 {
-	unsigned char c = (unsigned char)s.p[at];
+	uint32_t lead = lead_of(s.p + at);
 
-	if (at == 0 || c >= 0x80)
-		return true;
-	return !ascii_alpha(s.p[at - 1]) && !ascii_digit(s.p[at - 1]);
+	for (uint16_t i = x->first[bucket_of(lead)]; i; i = x->next[i - 1]) {
+		const struct phrase *p = &x->table[i - 1];
+		size_t n = x->length[i - 1];
+		if (x->lead[i - 1] != lead || !(p->bits & which) || n > s.n - at ||
+		    memcmp(s.p + at + LEAD, p->text + LEAD, n - LEAD) != 0)
+			continue;
+		if (found->first.n == 0 && (p->bits & ~(unsigned)SAYS_FAULT)) {
+			found->first = slice_make(p->text, n);
+			found->at = at;
+		}
+		found->bits |= p->bits;
+	}
 }
 
+/* A phrase begins a word; what is beyond ASCII counts as the beginning of one. */
 static struct said index_search(const struct phrase_index *x, struct slice s, unsigned which)
 {
 	struct said found = { .bits = 0 };
+	bool in_word = false;
 
-	for (size_t at = 0; at + 3 < s.n; at++) {
-		if (!begins_word(s, at))
-			continue;
-		for (uint16_t i = x->first[bucket_of(s.p + at)]; i; i = x->next[i - 1]) {
-			const struct phrase *p = &x->table[i - 1];
-			size_t n = x->length[i - 1];
-			if (!(p->bits & which) || n > s.n - at || memcmp(s.p + at, p->text, n) != 0)
-				continue;
-			if (found.first.n == 0 && (p->bits & ~(unsigned)SAYS_FAULT)) {
-				found.first = slice_make(p->text, n);
-				found.at = at;
-			}
-			found.bits |= p->bits;
-		}
+	for (size_t at = 0; at + LEAD <= s.n; at++) {
+		char c = s.p[at];
+		if (!in_word || (c & 0x80))
+			index_match(x, s, at, which, &found);
+		in_word = ascii_alpha(c) || ascii_digit(c);
 	}
 	return found;
 }

@@ -3,8 +3,8 @@
  * it is known.
  *
  * A line is a field or not by its first octets: the name and the colon. Until the colon has
- * come the parser looks at each octet; behind it only the CRLF matters. So every octet is
- * looked at once however the input is cut, and a message without a header section is known
+ * come the parser looks at each octet (those within a name are taken together); behind it only
+ * the CRLF matters. So every octet is looked at once however the input is cut, and a message without a header section is known
  * as such at the first octet that no field name has, not at the end of a line that
  * may never come.
  *
@@ -153,13 +153,30 @@ static void value_take(struct header *h, struct slice piece)
 	}
 }
 
+/* Octets that go on with a name and change no state, as far as the limit permits. */
+static size_t name_length(const struct header *h, struct slice in)
+{
+	size_t room = h->limit - h->bytes.n, n = 0;
+
+	while (n < in.n && n < room && is_name_char(in.p[n]))
+		n++;
+	return n;
+}
+
 size_t header_push(struct header *h, struct slice content)
 {
 	size_t before = h->bytes.n, at = 0;
 
 	while (!h->done && at < content.n) {
 		bool known = h->line_state == LINE_VALUE;
-		size_t n = known ? value_length(slice_from(content, at)) : 1;
+		struct slice rest = slice_from(content, at);
+		size_t n = h->line_state == LINE_NAME ? name_length(h, rest) : 0;
+		if (n > 0) {
+			str_add(&h->bytes, slice_head(rest, n));
+			at += n;
+			continue;
+		}
+		n = known ? value_length(rest) : 1;
 		if (h->bytes.n + n > h->limit) {
 			h->too_large = true;
 			header_end(h);
@@ -221,13 +238,28 @@ uint32_t header_count(const struct header *h, struct slice name)
 	return n;
 }
 
+/* The first CRLF, -1: none. By memchr(), since memmem() goes octet by octet where two are looked for. */
+static ptrdiff_t crlf_find(struct slice s)
+{
+	size_t from = 0;
+	ptrdiff_t cr;
+
+	while ((cr = slice_find(slice_from(s, from), '\r')) >= 0) {
+		size_t at = from + (size_t)cr;
+		if (at + 1 < s.n && s.p[at + 1] == '\n')
+			return (ptrdiff_t)at;
+		from = at + 1;
+	}
+	return -1;
+}
+
 /* RFC 5322 section 2.2.3: unfolding is accomplished by simply removing any CRLF that is
  * immediately followed by WSP. */
 struct slice field_unfolded(struct arena *a, const struct field *f)
 {
 	struct slice rest = slice_trim(f->value);
 	struct str out = STR_IN(a);
-	ptrdiff_t fold = slice_search(rest, SLICE("\r\n"));
+	ptrdiff_t fold = crlf_find(rest);
 
 	if (fold < 0)
 		return rest;
@@ -236,7 +268,7 @@ struct slice field_unfolded(struct arena *a, const struct field *f)
 		bool folded = (size_t)fold + 2 < rest.n && is_wsp(rest.p[fold + 2]);
 		str_add(&out, slice_head(rest, (size_t)fold + (folded ? 0 : 2)));
 		rest = slice_from(rest, (size_t)fold + 2);
-		fold = slice_search(rest, SLICE("\r\n"));
+		fold = crlf_find(rest);
 	}
 	str_add(&out, rest);
 	return str_slice(&out);

@@ -207,6 +207,103 @@ static void test_many_fields(void **state)
 	arena_drop(&a);
 }
 
+/* ---- against a reader that looks at one octet after the other ---- */
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Length of the field line at s up to and with its colon; 0: it is none. *name: of the name. */
+static size_t plain_name(struct slice s, size_t *name)
+{
+	size_t n = 0;
+
+	while (n < s.n && s.p[n] > ' ' && s.p[n] <= '~' && s.p[n] != ':')
+		n++;
+	*name = n;
+	while (n > 0 && n < s.n && is_blank(s.p[n]))
+		n++;
+	return n > 0 && n < s.n && s.p[n] == ':' ? n + 1 : 0;
+}
+
+/* Behind the next CRLF, or the end. */
+static size_t plain_line(struct slice s, size_t at)
+{
+	while (at + 1 < s.n && (s.p[at] != '\r' || s.p[at + 1] != '\n'))
+		at++;
+	return at + 1 < s.n ? at + 2 : s.n;
+}
+
+static void assert_unfolded(struct arena *a, const struct field *f)
+{
+	struct slice v = slice_trim(f->value);
+	struct str expected = STR_IN(a);
+
+	for (size_t i = 0; i < v.n; i++) {
+		if (i + 2 < v.n && v.p[i] == '\r' && v.p[i + 1] == '\n' && is_blank(v.p[i + 2]))
+			i++;
+		else
+			str_addc(&expected, v.p[i]);
+	}
+	assert_slices(field_unfolded(a, f), str_slice(&expected));
+}
+
+static void assert_read(struct arena *a, struct slice s)
+{
+	struct parsed p = parse(a, s);
+	size_t at = 0, name;
+
+	for (uint32_t i = 0; i < p.h.count; i++) {
+		size_t colon = plain_name(slice_from(s, at), &name);
+		size_t end = plain_line(s, at + colon);
+		assert_true(colon > 0);
+		while (end < s.n && is_blank(s.p[end]))
+			end = plain_line(s, end);
+		assert_slices(p.h.fields[i].name, slice_head(slice_from(s, at), name));
+		assert_slices(p.h.fields[i].raw, slice_head(slice_from(s, at), end - at));
+		assert_true(slice_starts(slice_from(s, at + colon), p.h.fields[i].value));
+		assert_unfolded(a, &p.h.fields[i]);
+		at = end;
+	}
+	assert_int_equal(p.h.bytes.n, at);
+	assert_int_equal(p.h.blank_line, slice_starts(slice_from(s, at), SLICE("\r\n")));
+	assert_int_equal(p.h.malformed, at < s.n && !p.h.blank_line);
+	assert_int_equal(plain_name(slice_from(s, at), &name), 0);
+}
+
+static void test_as_a_plain_reader_does(void **state)
+{
+	static const char *const words[] = { "A", "b-c", ":", ": d", "e:f", " ", "\t", "\r", "\n", "\r\n", "\r\n", "\r\n ",
+		"X: y\r\n", "Long-Name-Of-A-Field: v\r\n", "\x7f", "\xc3\xbc" };
+	uint64_t seed = 1;
+
+	for (unsigned round = 0; round < 3000; round++) {
+		struct arena a = ARENA_INIT;
+		struct str s = STR_IN(&a);
+		for (unsigned i = 0; i < 1 + round % 8; i++) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			str_puts(&s, words[seed >> 60]);
+		}
+		assert_read(&a, str_slice(&s));
+		arena_drop(&a);
+	}
+}
+
+static void test_limit_within_a_name(void **state)
+{
+	struct arena a = ARENA_INIT;
+	struct slice s = SLICE("A: 1\r\nLong-Name-Of-A-Field: 2\r\n\r\n");
+
+	for (size_t each = 1; each <= s.n; each++) {
+		struct parsed p = parse_pieces(&a, s, each, each, 12, 9);
+		assert_true(p.h.too_large);
+		assert_int_equal(p.h.bytes.n, 12);
+		assert_int_equal(p.h.count, 1);
+	}
+	arena_drop(&a);
+}
+
 /* ---- Message-ID ---- */
 
 static void message_id(const char *value, const char *expected)
@@ -262,5 +359,5 @@ static void test_message_id_is_bounded(void **state)
 }
 
 UNIT_MAIN(T(test_fields_are_kept_as_they_came), T(test_ends), T(test_a_line_that_is_no_field_is_the_body),
-	T(test_bare_cr_and_lf_are_text), T(test_limits), T(test_many_fields), T(test_message_id),
-	T(test_message_id_is_bounded))
+	T(test_bare_cr_and_lf_are_text), T(test_limits), T(test_limit_within_a_name), T(test_many_fields),
+	T(test_as_a_plain_reader_does), T(test_message_id), T(test_message_id_is_bounded))

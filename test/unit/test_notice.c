@@ -1,7 +1,7 @@
 /* notice: each kind by its form, what must not be taken for one, and what is read out of it; whole and in pieces. */
 #include "unit.h"
 
-#include "check/notice.h"
+#include "check/notice_part.h"
 
 #include <time.h>
 
@@ -430,5 +430,43 @@ static void bomb_of_parameters(void **state)
 	}
 }
 
+/* ---- phrases ---- */
+
+/* Looks in memory of just that size, so that a look behind its end is seen. */
+static unsigned says(const char *text)
+{
+	size_t n = strlen(text);
+	char *exact = malloc(n > 0 ? n : 1);
+	unsigned bits;
+
+	memcpy(exact, text, n);
+	bits = phrases_in_subject(slice_make(exact, n)).bits;
+	free(exact);
+	return bits;
+}
+
+static void phrases(void **state)
+{
+	struct said said;
+
+	assert_int_equal(says(""), 0);
+	assert_int_equal(says("ndn"), 0);
+	assert_int_equal(says("ndn:"), SAYS_FAILED);
+	assert_int_equal(says("xndn:"), 0);
+	assert_int_equal(says("1ndn:"), 0);
+	assert_int_equal(says("-ndn:"), SAYS_FAILED);
+	assert_int_equal(says("\xc3\xbc" "ndn:"), SAYS_FAILED);
+	assert_int_equal(says("mail (delay)"), SAYS_DELAYED);
+	assert_int_equal(says("mail (delay"), 0);
+	assert_int_equal(says("ndn: ooo: delayed"), SAYS_FAILED | SAYS_AUTO_REPLY | SAYS_DELAYED);
+	/* One that begins as others do, and one within another. */
+	assert_true(says("it could not be delivered") & SAYS_FAILED);
+	assert_int_equal(says("it could not be delivere"), 0);
+	said = phrases_in_text(SLICE("sorry, unable to deliver, was not delivered"), SAYS_FAILED);
+	assert_int_equal(said.at, 7);
+	assert_slice(said.first, "unable to deliver");
+	assert_int_equal(phrases_in_text(SLICE("unable to deliver"), SAYS_VIRUS).bits, 0);
+}
+
 UNIT_MAIN(T(reports), T(facts_of_a_dsn), T(originals), T(free_form), T(languages), T(answers), T(guesses), T(ordinary),
-	T(watching), T(bombs), T(bomb_of_parameters))
+	T(watching), T(phrases), T(bombs), T(bomb_of_parameters))
