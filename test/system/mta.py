@@ -718,7 +718,7 @@ class DovecotLmtp(Mta):
     def __init__(self, users=USERS, full=(), domain=DOMAIN, quota_at_rcpt=False, quota_tempfail=False, sieve=None,
                  submission=25):
         super().__init__()
-        self.users, self.full, self.domain = users, full, domain
+        self.users, self.full, self.domain = (*users, *full), full, domain
         self.sieve, self.submission = sieve or {}, submission
         self.at_rcpt, self.tempfail = quota_at_rcpt, quota_tempfail
 
@@ -736,8 +736,17 @@ class DovecotLmtp(Mta):
         return self.path("lmtp.sock")
 
     def user_line(self, user):
-        quota = "userdb_quota_rule=*:storage=10B" if user in self.full else ""
-        return f"{user}@{self.domain}::{VMAIL}:{VMAIL}::{self.inside('mail', user)}::{quota}\n"
+        room = "10B" if user in self.full else "1G"
+        return f"{user}@{self.domain}::{VMAIL}:{VMAIL}::{self.inside('mail', user)}::userdb_quota_rule=*:storage={room}\n"
+
+    def make_room(self, user):
+        """The mailbox takes mail again."""
+        self.full = [name for name in self.full if name != user]
+        self.write_users()
+        time.sleep(1.1)  # Dovecot looks at the file once a second
+
+    def write_users(self):
+        self.write("users", "".join(self.user_line(user) for user in dict.fromkeys((*self.users, *self.full))))
 
     def fill_mailboxes(self):
         """At RCPT Dovecot looks at what is there already: more than the quota."""
@@ -753,8 +762,7 @@ class DovecotLmtp(Mta):
     def start(self):
         self.mkdir("mail", VMAIL)
         self.mkdir("log")
-        everybody = dict.fromkeys((*self.users, *self.full))
-        self.write("users", "".join(self.user_line(user) for user in everybody))
+        self.write_users()
         if self.at_rcpt:
             self.fill_mailboxes()
         for user, script in self.sieve.items():

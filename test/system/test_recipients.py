@@ -49,6 +49,23 @@ def test_postfix_hears_each_recipient_by_a_retry(dns, lmtp):
         assert len(client.bounces()) == 1
 
 
+def test_mailbox_that_has_room_again_gets_the_next_message(dns, lmtp):
+    """A full mailbox is the server's answer to one message; nothing of it is remembered against the next, nor against others."""
+    with Spurn(lmtp.url, dns=dns, workers=2) as spurn, spurn.session() as c:
+        c.deliver(SENDER, [FULL], message(), 552)
+        c.transaction(SENDER, [ALICE, FULL])
+        mixed = message()
+        assert c.data(mixed).code == 451            # one of two: each comes again in a transaction of its own
+        lmtp.make_room("full")
+        c.deliver(SENDER, [FULL], message(), 250)
+        c.deliver(f"other@{CLIENT_DOMAIN}", [ALICE, FULL], message(), 250)
+        # The one that was put off, too: a hint splits, and the server's answer of today is the answer.
+        c.command(f"MAIL FROM:<{SENDER}>", 250)
+        c.command(f"RCPT TO:<{FULL}>", 250)
+        assert c.data(mixed).code == 250
+        assert len(lmtp.messages("full")) == 3 and len(lmtp.messages("alice")) == 2
+
+
 def test_exim_behind_answers_each_recipient(dns):
     """An Exim backend speaks PRDR with us, and the Exim in front hears it."""
     acls = "acl_prdr:\n  deny local_parts = bob\n    message = not for bob\n  accept\n"
