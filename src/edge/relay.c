@@ -52,6 +52,18 @@ void relay_release(struct transaction *tx)
 	relay->open_recipients = 0;
 }
 
+/* What this host of the backend cannot carry, though others can, who were asked when the recipient was taken. NULL: it can. */
+static const char *host_cannot(const struct smtp_client *c, const struct envelope *e)
+{
+	uint64_t size = e->message.size > e->declared_size ? e->message.size : e->declared_size;
+
+	if (e->smtputf8 && !(c->capabilities & CAP_SMTPUTF8))
+		return "this host of the backend does not offer SMTPUTF8";
+	if (e->eight_bit_mime && !(c->capabilities & CAP_8BITMIME))
+		return "this host of the backend does not offer 8BITMIME";
+	return c->size_limit > 0 && size > c->size_limit ? "this host of the backend takes no message of that size" : NULL;
+}
+
 static ASYNC bool take_lease(struct transaction *tx, bool fresh, const char **why, deadline d)
 {
 	struct relay *relay = &tx->relay;
@@ -63,6 +75,11 @@ static ASYNC bool take_lease(struct transaction *tx, bool fresh, const char **wh
 	if (!relay->client)
 		return false;
 	relay->host = arena_copy(&tx->arena, relay->client->host->url, strlen(relay->client->host->url));
+	*why = host_cannot(relay->client, &tx->envelope);
+	if (*why) {
+		relay_release(tx);
+		return false;
+	}
 	if (!smtp_client_present(relay->client, relay->backend, &s->client, tx->envelope.ref,
 			tx->config->hostname, why, d)) {
 		drop_lease(tx);
