@@ -315,4 +315,36 @@ static inline void fake_certificate(char *out, size_t size)
 	EVP_PKEY_free(key);
 }
 
+/* For setup and teardown of a test that has one fake. */
+static inline void fake_begin(void **state, struct fake *f)
+{
+	turns_setup(state);
+	loop_patience(1);
+	memset(f, 0, sizeof(*f));
+	fake_peer_count = fake_failures = 0;
+}
+
+static inline int fake_end(void **state, struct fake *f)
+{
+	stream_limit_io(0);
+	for (int i = 0; i < fake_peer_count && i < FAKE_PEERS; i++)
+		stream_abort(&fake_peers[i].stream);
+	fake_close(f);
+	loop_patience(0);
+	return turns_teardown(state);
+}
+
+/* A row of a table of tests: f with its file's setup(), and once more with every octet on its own. */
+#define both(f) \
+	{ #f, f, setup, teardown, NULL }, { #f " byte by byte", f, setup_bytes, teardown, NULL }
+
+static int setup(void **state);
+
+static inline int setup_bytes(void **state)
+{
+	setup(state);
+	stream_limit_io(1);
+	return 0;
+}
+
 #endif

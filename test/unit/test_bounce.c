@@ -1,8 +1,7 @@
 /* Did we send that? Each proof alone, what is false beside what is true, foreign recipients, replays, and notices without any
  * proof; with a ledger and without one. */
-#include "unit.h"
+#include "stored.h"
 
-#include "base/clock.h"
 #include "check/bounce.h"
 
 #include <stdio.h>
@@ -13,9 +12,6 @@
 #define ID SLICE("<1@example.org>")
 #define BOB SLICE("bob@example.org")
 
-static char dir[64];
-static struct arena arena;
-static struct store *store;
 static struct bounce_conf conf;
 static struct notice notice;
 static struct notice_recipient failed;
@@ -24,15 +20,8 @@ static struct bounce_proof proof;
 
 static int set_up(void **state)
 {
-	const char *why = NULL;
-	struct store_conf store_conf = { .directory = dir, .map_size = 16 << 20, .synchronous = true };
-
-	(void)state;
-	clock_fake(NS_PER_SECOND, NOW * NS_PER_SECOND);
-	snprintf(dir, sizeof(dir), "/tmp/spurn-bounce-XXXXXX");
-	if (!mkdtemp(dir))
+	if (stored_setup(NOW) != 0)
 		return -1;
-	store = store_open(&arena, &store_conf, &why);
 	conf = (struct bounce_conf){ .keys.count = 1, .life = 14, .foreign_limit = 10, .replay_limit = 50 };
 	proof_key_make(&conf.keys.keys[0], '1', NOW - DAY, NOW - DAY);
 	srs_secrets_parse(&conf.srs, SLICE("tops3cret"));
@@ -40,18 +29,7 @@ static int set_up(void **state)
 	notice = (struct notice){ .kind = NOTICE_DSN, .recipients = &failed, .recipient_count = 1 };
 	question = (struct bounce_question){ .conf = &conf, .notice = &notice, .store = store, .addressee = BOB,
 		.remember = true, .now = NOW };
-	return store ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	store_close(store);
-	arena_drop(&arena);
-	snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command);
+	return 0;
 }
 
 /* What the message of bob to dead@example.net looks like when it comes back. */
@@ -283,7 +261,7 @@ static void written_to_lately(void **state)
 /* The store can be read and not written: how many there have been cannot be told, so nobody is refused for it. */
 static void counts_that_cannot_be_kept(void **state)
 {
-	struct store_conf reader_conf = { .directory = dir, .slot = STORE_READ_ONLY, .map_size = 16 << 20 };
+	struct store_conf reader_conf = { .directory = stored_dir, .slot = STORE_READ_ONLY, .map_size = 16 << 20 };
 	const char *why = NULL;
 	struct store *reader;
 
@@ -370,20 +348,20 @@ static void a_hostile_notice_costs_little(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_hostile_notice_costs_little, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(proven_each_way, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(another_node_needs_the_keys_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_claims_our_key_and_fails_it, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_tag_expires, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(addressed_to_who_did_not_send_it, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_foreign_recipient_is_let_in_a_few_times, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_replay_is_refused_in_the_end, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_signature_is_counted_by_itself, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_strangers_message_under_our_tag, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(written_to_lately, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(counts_that_cannot_be_kept, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_reply_refers, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_forwarded_message_bounces, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_hostile_notice_costs_little, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(proven_each_way, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(another_node_needs_the_keys_alone, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(what_claims_our_key_and_fails_it, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_tag_expires, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(addressed_to_who_did_not_send_it, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_foreign_recipient_is_let_in_a_few_times, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_replay_is_refused_in_the_end, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_signature_is_counted_by_itself, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_strangers_message_under_our_tag, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(written_to_lately, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(counts_that_cannot_be_kept, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_reply_refers, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_forwarded_message_bounces, set_up, stored_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

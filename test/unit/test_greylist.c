@@ -1,7 +1,6 @@
 /* Greylisting: who is put off and for how long, what makes two messages the same sender's, and what is let in all the same. */
-#include "unit.h"
+#include "stored.h"
 
-#include "base/clock.h"
 #include "check/greylist.h"
 
 #include <stdio.h>
@@ -10,9 +9,6 @@
 #define DAY 86400
 #define NOW ((time_t)1795392000)
 
-static char dir[64];
-static struct arena arena;
-static struct store *store;
 static struct client_facts client;
 static struct envelope mail;
 static const struct greylist_conf conf = { .delay = 5 * MINUTE * NS_PER_SECOND, .window = 2 * DAY * NS_PER_SECOND,
@@ -32,26 +28,10 @@ static void from_network(const char *ip, const char *sender)
 
 static int set_up(void **state)
 {
-	const char *why = NULL;
-	struct store_conf store_conf = { .directory = dir, .map_size = 16 << 20, .synchronous = true };
-
-	clock_fake(NS_PER_SECOND, NOW * NS_PER_SECOND);
-	snprintf(dir, sizeof(dir), "/tmp/spurn-greylist-XXXXXX");
-	if (!mkdtemp(dir))
+	if (stored_setup(NOW) != 0)
 		return -1;
-	store = store_open(&arena, &store_conf, &why);
 	from_network("192.0.2.1", "a@example.net");
-	return store ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	char command[128];
-
-	store_close(store);
-	arena_drop(&arena);
-	snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command);
+	return 0;
 }
 
 /* The finding so many seconds after NOW; NULL: there is none. */
@@ -163,7 +143,7 @@ static void notices_and_trouble_are_not_put_off(void **state)
 	assert_null(found.first);
 }
 
-#define G(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define G(function) cmocka_unit_test_setup_teardown(function, set_up, stored_teardown)
 
 UNIT_MAIN(G(a_retry_is_let_in_when_the_delay_is_over), G(who_comes_too_late_is_a_stranger_again),
 	G(who_is_known_stays_so_while_mail_comes), G(hosts_of_one_network_are_one), G(a_proven_domain_is_known_from_anywhere),

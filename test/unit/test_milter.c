@@ -25,9 +25,7 @@ static struct slice message;
 
 static int setup(void **state)
 {
-	turns_setup(state);
-	loop_patience(1);
-	memset(&peer, 0, sizeof(peer));
+	fake_begin(state, &peer);
 	memset(says, 0, sizeof(says));
 	memset(&answer, 0, sizeof(answer));
 	memset(body, 0, sizeof(body));
@@ -38,32 +36,18 @@ static int setup(void **state)
 	may_replace = true;
 	replaced = 0;
 	questions = 1;
-	fake_failures = fake_peer_count = 0;
 	why = "";
 	message = SLICE("first line\r\nsecond\r\n");
 	return 0;
 }
 
-static int setup_bytes(void **state)
-{
-	setup(state);
-	stream_limit_io(1);
-	return 0;
-}
-
 static int teardown(void **state)
 {
-	stream_limit_io(0);
-	for (int i = 0; i < fake_peer_count; i++)
-		stream_abort(&fake_peers[i].stream);
-	fake_close(&peer);
-	arena_drop(&arena);
-	loop_patience(0);
-	return turns_teardown(state);
-}
+	int status = fake_end(state, &peer);
 
-#define both(f) \
-	{ #f, f, setup, teardown, NULL }, { #f " byte by byte", f, setup_bytes, teardown, NULL }
+	arena_drop(&arena);
+	return status;
+}
 
 /* ---- the filter ---- */
 

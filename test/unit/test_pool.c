@@ -43,13 +43,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int setup_bytes(void **state)
-{
-	setup(state);
-	stream_limit_io(1);
-	return 0;
-}
-
 static int teardown(void **state)
 {
 	(void)state;
@@ -71,7 +64,6 @@ static int teardown(void **state)
 }
 
 #define test_case(f) { #f, f, setup, teardown, NULL }
-#define both(f) test_case(f), { #f " byte by byte", f, setup_bytes, teardown, NULL }
 
 static void run_body(void *fn)
 {

@@ -1,7 +1,6 @@
 /* The sent ledger: messages, their recipients, pairs, counts, exits; what expires, and a store that is in trouble. */
-#include "unit.h"
+#include "stored.h"
 
-#include "base/clock.h"
 #include "check/sent.h"
 
 #include <stdio.h>
@@ -12,33 +11,9 @@
 #define ID SLICE("<1@example.org>")
 #define BOB SLICE("bob@example.org")
 
-static char dir[64];
-static struct arena arena;
-static struct store *store;
-
 static int set_up(void **state)
 {
-	const char *why = NULL;
-	struct store_conf conf = { .directory = dir, .map_size = 16 << 20, .synchronous = true };
-
-	(void)state;
-	clock_fake(NS_PER_SECOND, NOW * NS_PER_SECOND);
-	snprintf(dir, sizeof(dir), "/tmp/spurn-sent-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	store = store_open(&arena, &conf, &why);
-	return store ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	store_close(store);
-	arena_drop(&arena);
-	snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command);
+	return stored_setup(NOW);
 }
 
 static struct slice address(unsigned n)
@@ -159,11 +134,11 @@ static void a_domain_becomes_ready(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_message_and_its_recipients, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_message_in_many_transactions, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(whom_a_sender_has_written_to, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(notices_are_counted, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_domain_becomes_ready, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_message_and_its_recipients, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_message_in_many_transactions, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(whom_a_sender_has_written_to, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(notices_are_counted, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_domain_becomes_ready, set_up, stored_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

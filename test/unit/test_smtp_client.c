@@ -24,40 +24,27 @@ static char certificate[100];
 
 static int setup(void **state)
 {
-	turns_setup(state);
-	loop_patience(1);
-	memset(&backend, 0, sizeof(backend));
+	fake_begin(state, &backend);
 	memset(&c, 0, sizeof(c));
 	c.stream.watch.fd = -1;
 	conf = (struct backend){ .name = "test", .max_connections = 10, .forward_client = true };
-	fake_peer_count = fake_failures = 0;
 	done = false;
 	why = "";
 	return 0;
 }
 
-static int setup_bytes(void **state)
-{
-	setup(state);
-	stream_limit_io(1);
-	return 0;
-}
-
 static int teardown(void **state)
 {
-	stream_limit_io(0);
-	for (int i = 0; i < fake_peer_count && i < FAKE_PEERS; i++)
-		stream_abort(&fake_peers[i].stream);
-	smtp_client_close(&c);
-	fake_close(&backend);
-	tls_context_unref(backend.tls);
-	arena_drop(&arena);
-	loop_patience(0);
-	return turns_teardown(state);
-}
+	int status;
 
-#define both(f) \
-	{ #f, f, setup, teardown, NULL }, { #f " byte by byte", f, setup_bytes, teardown, NULL }
+	stream_limit_io(0);
+	smtp_client_close(&c);
+	status = fake_end(state, &backend);
+	tls_context_unref(backend.tls);
+
+	arena_drop(&arena);
+	return status;
+}
 
 static void run_body(void *fn)
 {

@@ -23,10 +23,7 @@ static int setup(void **state)
 {
 	char address[64];
 
-	turns_setup(state);
-	loop_patience(1);
-	memset(&server, 0, sizeof(server));
-	fake_peer_count = fake_failures = 0;
+	fake_begin(state, &server);
 	fake_open(&server);
 	snprintf(address, sizeof(address), "inet:127.0.0.1:%u", server.port);
 	why = NULL;
@@ -34,13 +31,6 @@ static int setup(void **state)
 	assert_non_null(map);
 	answered = found = done = false;
 	times = 1;
-	return 0;
-}
-
-static int setup_bytes(void **state)
-{
-	setup(state);
-	stream_limit_io(1);
 	return 0;
 }
 
@@ -56,9 +46,6 @@ static int teardown(void **state)
 	loop_patience(0);
 	return turns_teardown(state);
 }
-
-#define both(f) \
-	{ #f, f, setup, teardown, NULL }, { #f " byte by byte", f, setup_bytes, teardown, NULL }
 
 static void ask(void *arg)
 {

@@ -27,36 +27,20 @@ static bool next(struct pieces *base, struct slice *piece)
 
 static int setup(void **state)
 {
-	turns_setup(state);
-	loop_patience(1);
-	memset(&peer, 0, sizeof(peer));
+	fake_begin(state, &peer);
 	memset(&answer, 0, sizeof(answer));
-	fake_peer_count = fake_failures = 0;
 	done = ok = false;
 	why = "";
 	return 0;
 }
 
-static int setup_bytes(void **state)
-{
-	setup(state);
-	stream_limit_io(1);
-	return 0;
-}
-
 static int teardown(void **state)
 {
-	stream_limit_io(0);
-	for (int i = 0; i < fake_peer_count && i < FAKE_PEERS; i++)
-		stream_abort(&fake_peers[i].stream);
-	fake_close(&peer);
-	arena_drop(&arena);
-	loop_patience(0);
-	return turns_teardown(state);
-}
+	int status = fake_end(state, &peer);
 
-#define both(f) \
-	{ #f, f, setup, teardown, NULL }, { #f " byte by byte", f, setup_bytes, teardown, NULL }
+	arena_drop(&arena);
+	return status;
+}
 
 static uint64_t size;
 

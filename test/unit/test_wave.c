@@ -1,8 +1,7 @@
 /* Waves: when one begins, goes on and ends; that it does not become the ordinary; and that a name with much ordinary backscatter
  * needs more. */
-#include "unit.h"
+#include "stored.h"
 
-#include "base/clock.h"
 #include "check/wave.h"
 
 #include <stdio.h>
@@ -10,34 +9,11 @@
 #define HOUR 3600
 #define NOW ((time_t)1795392000)
 
-static char dir[64];
-static struct arena arena;
-static struct store *store;
 static struct wave wave;
 
 static int set_up(void **state)
 {
-	const char *why = NULL;
-	struct store_conf conf = { .directory = dir, .map_size = 16 << 20, .synchronous = true };
-
-	(void)state;
-	clock_fake(NS_PER_SECOND, NOW * NS_PER_SECOND);
-	snprintf(dir, sizeof(dir), "/tmp/spurn-wave-XXXXXX");
-	if (!mkdtemp(dir))
-		return -1;
-	store = store_open(&arena, &conf, &why);
-	return store ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	char command[128];
-
-	(void)state;
-	store_close(store);
-	arena_drop(&arena);
-	snprintf(command, sizeof(command), "rm -r '%s'", dir);
-	return system(command);
+	return stored_setup(NOW);
 }
 
 /* So many notices at a moment; the news of the last. */
@@ -173,10 +149,10 @@ static void what_is_usual_is_no_wave(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_wave_begins_and_ends, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_wave_that_nobody_adds_to_ends, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(a_full_table_takes_no_more, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(what_is_usual_is_no_wave, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_wave_begins_and_ends, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_wave_that_nobody_adds_to_ends, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_full_table_takes_no_more, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(what_is_usual_is_no_wave, set_up, stored_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
