@@ -122,7 +122,7 @@ void log_open(const char *program, bool to_syslog, enum log_level least)
 
 static void write_line(enum log_level level, const char *text)
 {
-	char line[LINE_SIZE + 128], head[sizeof("2026-11-23T02:49:59.000Z ")];
+	char line[LINE_SIZE + 128], when[25];
 	struct timespec t;
 	int n;
 
@@ -131,13 +131,13 @@ static void write_line(enum log_level level, const char *text)
 		return;
 	}
 	if (target.to_journal) {
-		snprintf(head, sizeof(head), "<%d>", levels[level].syslog);
+		n = snprintf(line, sizeof(line), "<%d>%s: %s: %s\n", levels[level].syslog, target.program,
+			levels[level].name, text);
 	} else {
 		clock_gettime(CLOCK_REALTIME, &t);
-		clock_rfc3339(clock_is_fake() ? clock_wall() : t.tv_sec * NS_PER_SECOND + t.tv_nsec, head);
-		strcat(head, " ");
+		clock_rfc3339(clock_is_fake() ? clock_wall() : t.tv_sec * NS_PER_SECOND + t.tv_nsec, when);
+		n = snprintf(line, sizeof(line), "%s %s: %s: %s\n", when, target.program, levels[level].name, text);
 	}
-	n = snprintf(line, sizeof(line), "%s%s: %s: %s\n", head, target.program, levels[level].name, text);
 	if (n >= (int)sizeof(line))
 		n = (int)sizeof(line) - 1;
 	/* Nobody to tell if standard error is gone. */

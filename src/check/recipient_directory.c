@@ -14,11 +14,13 @@
 #include "check/recipient_record.h"
 
 #include "base/log.h"
+#include "check/recipient_turn.h"
 
 #include <stdlib.h>
 
 #define REFRESH_BUDGET (30 * NS_PER_SECOND)
 #define REFRESHES_MOST 64	/* under way at one time; the others are renewed by a later message */
+#define QUESTIONS_MOST 64	/* under way at one time, each about another address */
 
 enum recipient_answer recipient_ask_directory(const struct recipient_directory *directory, struct slice canonical,
 	struct arena *a, const char **why, deadline d)
@@ -66,7 +68,7 @@ struct refresh {
 	struct slice name, canonical;
 };
 
-static struct table refreshes;	/* by the name of the record: one question in flight an address */
+static struct table refreshes;	/* by the name of the record: one in flight an address */
 
 static bool refresh_match(const struct table_link *link, const void *key)
 {
@@ -151,6 +153,21 @@ static enum recipient_answer without_it(const struct recipient_conf *conf, const
 	return RECIPIENT_CANNOT_TELL;
 }
 
+/* What the cache says. false: nothing that counts now. */
+static bool is_remembered(const struct recipient_conf *conf, const struct recipient_source *s, struct slice canonical,
+	const struct remembered *m, enum recipient_answer *answer, const char **reason, struct arena *a)
+{
+	bool known = is_known(m, conf->positive_ttl);
+
+	if (!known && (!m->any || m->record.state != STATE_GONE || m->age >= in_seconds(conf->negative_ttl) ||
+	    flip_alarm(flip_window_of(canonical))))
+		return false;
+	*answer = known ? RECIPIENT_EXISTS : RECIPIENT_NO_SUCH_USER;
+	*reason = arena_printf(a, known ? "The directory %s knew the recipient %u s ago." :
+		"The directory %s did not know the recipient %u s ago.", s->directory->name, m->age);
+	return true;
+}
+
 static ASYNC enum recipient_answer ask(const struct recipient_conf *conf, struct store *store,
 	const struct recipient_source *s, struct slice name, struct slice canonical, const struct remembered *m,
 	bool *unconfirmed, const char **reason, struct arena *a, deadline d)
@@ -171,27 +188,46 @@ static ASYNC enum recipient_answer ask(const struct recipient_conf *conf, struct
 	return RECIPIENT_CANNOT_TELL;
 }
 
+/* One question in flight an address: whoever comes meanwhile has the answer from the cache, or goes without. */
+static ASYNC enum recipient_answer ask_once(const struct recipient_conf *conf, struct store *store,
+	const struct recipient_source *s, struct slice name, struct slice canonical, struct remembered *m,
+	bool *unconfirmed, const char **reason, struct arena *a, deadline d)
+{
+	struct slice directory = slice_of(arena_printf(a, "directory %s", s->directory->name));
+	struct recipient_turn *turn;
+	enum recipient_answer answer;
+
+	switch (recipient_turn_take(directory, canonical, QUESTIONS_MOST, &turn, d)) {
+	case TURN_OURS:
+		answer = ask(conf, store, s, name, canonical, m, unconfirmed, reason, a, d);
+		recipient_turn_end(turn);
+		return answer;
+	case TURN_ASKED:
+		*m = remember(store, name);
+		if (is_remembered(conf, s, canonical, m, &answer, reason, a))
+			return answer;
+		return without_it(conf, s, canonical, m, "it has just been asked in vain", reason, a);
+	case TURN_NONE:
+		break;
+	}
+	return without_it(conf, s, canonical, m, "too many questions wait for it", reason, a);
+}
+
 enum recipient_answer recipient_directory_look_up(const struct recipient_conf *conf, struct store *store,
 	const struct recipient_source *s, const struct recipient *r, bool harvester, bool *unconfirmed,
 	const char **reason, struct arena *a, deadline d)
 {
 	struct slice name = recipient_directory_record(a, s->directory, r->canonical);
 	struct remembered m = remember(store, name);
+	enum recipient_answer answer;
 
-	if (is_known(&m, conf->positive_ttl)) {
-		if (!is_known(&m, conf->fresh) && !harvester)
+	if (is_remembered(conf, s, r->canonical, &m, &answer, reason, a)) {
+		if (answer == RECIPIENT_EXISTS && !is_known(&m, conf->fresh) && !harvester)
 			refresh_start(conf, store, s->directory, name, r->canonical);
-		*reason = arena_printf(a, "The directory %s knew the recipient %u s ago.", s->directory->name, m.age);
-		return RECIPIENT_EXISTS;
-	}
-	if (m.any && m.record.state == STATE_GONE && m.age < in_seconds(conf->negative_ttl) &&
-	    !flip_alarm(flip_window_of(r->canonical))) {
-		*reason = arena_printf(a, "The directory %s did not know the recipient %u s ago.", s->directory->name,
-			m.age);
-		return RECIPIENT_NO_SUCH_USER;
+		return answer;
 	}
 	if (harvester)
 		return without_it(conf, s, r->canonical, &m, "the client looks like a harvester and is not to ask it",
 			reason, a);
-	return ask(conf, store, s, name, r->canonical, &m, unconfirmed, reason, a, d);
+	return ask_once(conf, store, s, name, r->canonical, &m, unconfirmed, reason, a, d);
 }

@@ -93,6 +93,23 @@ static enum result asked(void)
 	return findings.first->result;
 }
 
+struct session {
+	struct fiber_job job;
+	struct arena arena;
+	struct findings found;
+	enum recipient_answer answer;
+	bool done;
+};
+
+static void look_too(void *arg)
+{
+	struct session *s = arg;
+
+	s->answer = recipient_look_up(conf_at_hand, store, &recipient, false, &s->found, &s->arena,
+		deadline_in(60 * NS_PER_SECOND));
+	s->done = true;
+}
+
 /* The server says this from now on; kept connections are gone. */
 static void says(const char *const *first)
 {
@@ -110,6 +127,42 @@ static void test_yes_is_not_asked_again_while_fresh(void **state)
 	clock_fake_advance(9 * MINUTE);
 	assert_int_equal(asked(), RESULT_EXISTS);
 	assert_int_equal(server.connections, 0);
+}
+
+/* Eight sessions at once about one address: all hear what the one question brings. */
+static void eight_at_once(const char *const *script, enum recipient_answer expected)
+{
+	static struct session sessions[8];
+
+	says(script);
+	memset(sessions, 0, sizeof(sessions));
+	for (int i = 0; i < 8; i++)
+		fiber_start(&sessions[i].job, "test", look_too, &sessions[i]);
+	for (int i = 0; i < 8; i++) {
+		while (!sessions[i].done && loop_turn(DEADLINE_NONE))
+			;
+		assert_true(sessions[i].done);
+		assert_int_equal(sessions[i].answer, expected);
+		arena_drop(&sessions[i].arena);
+	}
+	turns_now();
+	assert_int_equal(fake_failures, 0);
+	assert_int_equal(server.connections, 1);
+}
+
+static void test_one_question_in_flight(void **state)
+{
+	eight_at_once(SCRIPT(QUESTION, YES, "."), RECIPIENT_EXISTS);
+}
+
+static void test_one_question_in_flight_about_nobody(void **state)
+{
+	eight_at_once(SCRIPT(QUESTION, NO, "."), RECIPIENT_NO_SUCH_USER);
+}
+
+static void test_one_question_in_flight_that_is_not_answered(void **state)
+{
+	eight_at_once(SCRIPT(QUESTION, ">12:TEMP trouble,", "."), RECIPIENT_CANNOT_TELL);
 }
 
 /* It answers from memory at once, and is asked with nobody waiting. */
@@ -218,6 +271,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_server(test_yes_is_not_asked_again_while_fresh),
+		with_server(test_one_question_in_flight),
+		with_server(test_one_question_in_flight_about_nobody),
+		with_server(test_one_question_in_flight_that_is_not_answered),
 		with_server(test_yes_is_renewed_in_the_background),
 		with_server(test_no_holds_for_a_short_while),
 		with_server(test_directory_is_gone),
