@@ -29,6 +29,7 @@ lint:
 layers:
 	@tools/check-layers
 	@tools/check-length
+	@tools/check-paths
 
 # Each fuzzer for some seconds; by the hour: make fuzz SECONDS_EACH=3600
 fuzz-short:

@@ -1,13 +1,13 @@
 /*
- * The recogniser of notices over whole messages in memory: MB/s of all files in turn.
+ * The recogniser of notices over whole messages in memory: MB per second of CPU, all files in turn.
  *
  *   notice_bench SECONDS FILE...
  */
-#include "base/clock.h"
 #include "check/notice.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Lines end in CRLF, as they come by SMTP. */
 static struct slice read_file(struct arena *a, const char *path)
@@ -30,7 +30,8 @@ static struct slice read_file(struct arena *a, const char *path)
 	return str_slice(&s);
 }
 
-static unsigned judge(struct slice message)
+/* A frame of its own, for profilers. */
+__attribute__((noinline)) static unsigned judge(struct slice message)
 {
 	struct arena a = ARENA_INIT;
 	struct notice_reader *r = notice_begin(&a, NULL, NULL);
@@ -50,26 +51,35 @@ static unsigned judge(struct slice message)
 	return kind;
 }
 
+/* Seconds of CPU, since others may use the machine. */
+static double cpu_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 int main(int argc, char **argv)
 {
 	struct arena a = ARENA_INIT;
 	struct slice *files = arena_array(&a, struct slice, argc);
 	double seconds = argc > 1 ? atof(argv[1]) : 0, octets = 0;
 	unsigned kinds = 0;
-	nanoseconds began, spent;
+	double began, spent;
 
 	for (int i = 2; i < argc; i++)
 		files[i] = read_file(&a, argv[i]);
 	if (argc < 3)
 		return 64;
-	began = clock_precise();
+	began = cpu_time();
 	do {
 		for (int i = 2; i < argc; i++) {
 			kinds += judge(files[i]);
 			octets += (double)files[i].n;
 		}
-		spent = clock_precise() - began;
-	} while ((double)spent < seconds * 1e9);
-	printf("%.1f\n", octets * 1e3 / (double)spent);
+		spent = cpu_time() - began;
+	} while (spent < seconds);
+	printf("%.1f\n", octets / spent / 1e6);
 	return kinds == UINT32_MAX;
 }

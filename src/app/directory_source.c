@@ -2,9 +2,10 @@
  * One directory: its connections to the database, and what is known of its health.
  *
  * A connection serves one question at a time and is kept. One that turns out to be dead is replaced, once, by a fresh one
- * within the same question: databases close idle connections as they like. After a failure to connect, nobody
- * tries again for 0.5 s, doubling to 30 s: a wrong password repeated a hundred times a second locks an account, and a
- * dead server costs a question no time. All of this stands under one lock, never held over a call that blocks.
+ * within the same question: databases close idle connections as they like. After a failure to connect, or a fresh connection that broke
+ * at its first question, nobody tries again for 0.5 s, doubling to 30 s, and then one does: a wrong password repeated a hundred times a
+ * second locks an account, and a dead server costs a question no time. Questions that fail together are one failure. All of this
+ * stands under one lock, never held over a call that blocks.
  *
  * A name of the Internet has two forms. What is asked for is the canonical one (A-labels, RFC 5890); where the domain
  * has a U-label form, a directory may hold that: "absent" is said only when neither is there.
@@ -37,7 +38,7 @@ struct directory_source {
 	void *idle[64];
 	unsigned idle_count, out;	/* out: with idle, at most conf->connections */
 	unsigned failures;
-	nanoseconds retry_at, canary_at;
+	nanoseconds failed_at, retry_at, canary_at;
 	bool canary_lost;
 	char last_failure[200];
 };
@@ -160,6 +161,8 @@ static bool place_take(struct directory_source *s, void **connection, deadline d
 	} else if (s->failures > 0 && clock_precise() < s->retry_at) {
 		directory_why(why, "down: %s", s->last_failure);
 		ok = false;
+	} else if (s->failures > 0) {
+		s->retry_at = d;	/* ours is the try */
 	}
 	s->out += ok;
 	pthread_mutex_unlock(&s->lock);
@@ -180,8 +183,8 @@ static void place_free(struct directory_source *s, void *connection)
 		s->driver->close(connection);
 }
 
-/* How opening went, which decides when it is tried again. */
-static void note_opening(struct directory_source *s, bool ok, const struct directory_why *why)
+/* How an opening went that was begun then, which decides when it is tried again. */
+static void note_opening(struct directory_source *s, bool ok, nanoseconds began, const struct directory_why *why)
 {
 	bool first, back;
 
@@ -189,12 +192,14 @@ static void note_opening(struct directory_source *s, bool ok, const struct direc
 	back = ok && s->failures > 0;
 	first = !ok && s->failures == 0;
 	s->health->opened += ok;
-	s->failures = ok ? 0 : s->failures + 1;
-	if (!ok) {
-		unsigned shift = s->failures - 1;
+	if (ok) {
+		s->failures = 0;
+	} else if (first || began > s->failed_at) {
+		unsigned shift = s->failures++;
 		nanoseconds pause = shift > 6 ? BACKOFF_MOST : BACKOFF_FIRST << shift;
 
-		s->retry_at = clock_precise() + (pause < BACKOFF_MOST ? pause : BACKOFF_MOST);
+		s->failed_at = clock_precise();
+		s->retry_at = s->failed_at + (pause < BACKOFF_MOST ? pause : BACKOFF_MOST);
 		snprintf(s->last_failure, sizeof(s->last_failure), "%s", why->text);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -210,24 +215,27 @@ static void note_opening(struct directory_source *s, bool ok, const struct direc
 static enum directory_answer ask_on(struct directory_source *s, void **connection, const struct directory_key *key,
 	deadline d, struct directory_why *why)
 {
-	bool kept = *connection != NULL;
-	enum directory_answer answer;
-
 	for (;;) {
-		if (!*connection) {
+		nanoseconds began = clock_precise();
+		bool fresh = !*connection;
+		enum directory_answer answer = DIRECTORY_BROKEN;
+
+		if (fresh)
 			*connection = connection_open(s, d, why);
-			note_opening(s, *connection != NULL, why);
-			if (!*connection)
-				return clock_precise() >= d ? DIRECTORY_LATE : DIRECTORY_BROKEN;
-		}
-		answer = s->driver->ask(*connection, key, d, why);
+		if (*connection)
+			answer = s->driver->ask(*connection, key, d, why);
+		else if (clock_precise() >= d)
+			answer = DIRECTORY_LATE;
+		/* A connection that is there and slow says nothing about the next one. */
+		if (fresh && (answer != DIRECTORY_LATE || !*connection))
+			note_opening(s, answer != DIRECTORY_BROKEN && answer != DIRECTORY_LATE, began, why);
 		if (answer != DIRECTORY_BROKEN && answer != DIRECTORY_LATE)
 			return answer;
-		s->driver->close(*connection);
+		if (*connection)
+			s->driver->close(*connection);
 		*connection = NULL;
-		if (!kept || answer == DIRECTORY_LATE)
+		if (fresh || answer == DIRECTORY_LATE)
 			return answer;
-		kept = false;
 	}
 }
 

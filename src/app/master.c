@@ -31,10 +31,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_SOCKETS 512
 #define INHERIT "SPURN_INHERIT"
 #define STOP_TIME (30 * NS_PER_SECOND)
 #define CHECK_TIME (10 * NS_PER_SECOND)	/* of the new binary, for the configuration */
+#define CONTROL_TRIES 50
+#define CONTROL_PAUSE 100000	/* microseconds */
 
 struct listening {
 	char text[128];
@@ -55,7 +56,7 @@ static struct master {
 	struct config *config;
 	struct shared *shared;
 	int shared_fd, control_fd;
-	struct listening sockets[MAX_SOCKETS];
+	struct listening sockets[2 * LISTEN_SOCKETS_MOST];	/* a reload opens before it closes */
 	size_t socket_count;
 	struct child children[RATE_WORKERS];	/* by worker slot */
 	unsigned seats;
@@ -78,8 +79,10 @@ static bool remember_socket(const char *text, unsigned seat, int fd)
 {
 	struct listening *s = &m.sockets[m.socket_count];
 
-	if (m.socket_count == MAX_SOCKETS || strlen(text) >= sizeof(s->text))
+	if (m.socket_count == sizeof(m.sockets) / sizeof(m.sockets[0]) || strlen(text) >= sizeof(s->text)) {
+		close(fd);
 		return false;
+	}
 	snprintf(s->text, sizeof(s->text), "%s", text);
 	s->seat = seat;
 	s->fd = fd;
@@ -102,6 +105,7 @@ static bool open_socket(const struct listen_address *a, unsigned seat, const cha
 	}
 	if (fd < 0)
 		return false;
+	*why = "too many sockets";
 	return remember_socket(a->text, seat, fd);
 }
 
@@ -156,9 +160,17 @@ static bool open_control(const struct config *c)
 		log_error("state-dir: the path of the control socket is too long");
 		return false;
 	}
-	m.control_fd = listen_open((struct sockaddr *)&sun, sizeof(sun), false, &why);
+	/* The last workers of a master that was killed give it back when they see that it is gone. */
+	for (int tries = 0; tries < CONTROL_TRIES; tries++) {
+		if (tries > 0)
+			usleep(CONTROL_PAUSE);
+		m.control_fd = listen_open((struct sockaddr *)&sun, sizeof(sun), false, &why);
+		if (m.control_fd >= 0 || errno != EADDRINUSE)
+			break;
+	}
 	if (m.control_fd < 0) {
-		log_error("control socket %s: %s", sun.sun_path, why ? why : strerror(errno));
+		log_error("control socket %s: %s%s", sun.sun_path, why,
+			errno == EADDRINUSE ? " (does another spurnd run with this state-dir?)" : "");
 		return false;
 	}
 	chmod(sun.sun_path, 0660);
@@ -311,8 +323,10 @@ static void bury_child(unsigned slot, int status)
 	struct worker_slot *shared = &m.shared->slots[slot];
 	bool quick = clock_now() - child->started < 2 * NS_PER_SECOND;
 
-	if (!child->leaving) {
+	/* SIGKILL at the end of its time is ours. */
+	if (!child->leaving || (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL))
 		describe_death(child, status);
+	if (!child->leaving) {
 		m.shared->crashes++;
 		m.quick_deaths = quick ? m.quick_deaths + 1 : 0;
 		m.restart_at[child->seat] = m.quick_deaths > 3 ? clock_now() + 2 * NS_PER_SECOND : 0;
@@ -518,7 +532,7 @@ static bool new_binary_agrees(void)
 
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		execl(m.options->argv[0], m.options->argv[0], "-t", "-c", m.options->config_path, (char *)NULL);
+		execl(m.options->argv[0], m.options->argv[0], "-T", "-c", m.options->config_path, (char *)NULL);
 		_exit(127);
 	}
 	if (pid < 0)

@@ -106,14 +106,19 @@ int main(int argc, char **argv)
 {
 	struct master_options o = { .argv = argv };
 	const char *user = NULL;
-	bool test = false;
+	bool test = false, examine = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "c:ftu:Vh")) != -1) {
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		usage(stdout);
+		return 0;
+	}
+	while ((option = getopt(argc, argv, "c:ftTu:Vh")) != -1) {
 		switch (option) {
 		case 'c': o.config_path = optarg; break;
 		case 'f': o.foreground = true; break;
-		case 't': test = true; break;
+		case 't': test = examine = true; break;
+		case 'T': test = true; break;	/* a master asks the binary that is to take its place: would it start? */
 		case 'u': user = optarg; break;
 		case 'V': printf("spurnd %s\n", SPURN_VERSION); return 0;
 		case 'h': usage(stdout); return 0;
@@ -124,9 +129,13 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EX_USAGE;
 	}
+	if (access(o.config_path, R_OK) != 0) {
+		fprintf(stderr, "spurnd: %s: %s\n", o.config_path, strerror(errno));
+		return EX_CONFIG;
+	}
 	if (!become_user(user, o.config_path))
 		return EX_CONFIG;
-	struct config *c = config_load(o.config_path, say, NULL);
+	struct config *c = examine ? config_check(o.config_path, say, NULL) : config_load(o.config_path, say, NULL);
 	if (!c)
 		return EX_CONFIG;
 	if (test) {

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RELIEF (1024u * 1024u)
@@ -37,8 +38,8 @@ void tool_print(struct tool *t, const char *format, ...)
 
 static void write_out(struct tool *t)
 {
-	if (t->out.n > 0 && fwrite(t->out.p, 1, t->out.n, stdout) != t->out.n)
-		t->failed = true;
+	if (t->out.n > 0 && !t->failed && fwrite(t->out.p, 1, t->out.n, stdout) != t->out.n)
+		t->failed = errno;
 	t->out.n = 0;
 }
 
@@ -50,10 +51,13 @@ void tool_relieve(struct tool *t)
 
 int tool_end(struct tool *t, int status)
 {
+	errno = 0;
 	write_out(t);
-	if (fflush(stdout) != 0 || ferror(stdout) || t->failed)
-		return tool_fail(EX_IOERR, "standard output: %s", strerror(errno ? errno : EIO));
-	return status;
+	if (!t->failed && (fflush(stdout) != 0 || ferror(stdout)))
+		t->failed = errno ? errno : EIO;
+	if (t->failed == EPIPE)
+		return status;		/* whoever read it, head(1) perhaps, has seen enough */
+	return t->failed ? tool_fail(EX_IOERR, "standard output: %s", strerror(t->failed)) : status;
 }
 
 int tool_fail(int status, const char *format, ...)
@@ -201,10 +205,14 @@ static bool read_option(struct tool *t, int argc, char **argv, int *at, const st
 		return false;
 	}
 	value = value ? value : argv[++*at];
-	if (o->value)
+	if (o->value) {
 		*o->value = value;
-	else if (o->words && o->words->count < sizeof(o->words->word) / sizeof(o->words->word[0]))
+	} else if (o->words && o->words->count == sizeof(o->words->word) / sizeof(o->words->word[0])) {
+		tool_misused(t, "--%s: %zu at most", o->name, o->words->count);
+		return false;
+	} else if (o->words) {
 		o->words->word[o->words->count++] = value;
+	}
 	return true;
 }
 
@@ -255,6 +263,17 @@ static void say_mistake(void *arg, const char *message)
 	fprintf(stderr, "%s\n", message);
 }
 
+bool tool_reads_config(const struct tool *t)
+{
+	struct stat st;
+
+	if (stat(t->config, &st) == 0 && S_ISDIR(st.st_mode)) {
+		errno = EISDIR;
+		return false;
+	}
+	return access(t->config, R_OK) == 0;
+}
+
 const char *tool_directive(struct tool *t, const char *name)
 {
 	struct report report = { .arena = &t->arena, .say = hear_nothing };
@@ -262,7 +281,7 @@ const char *tool_directive(struct tool *t, const char *name)
 	const struct option *o = option_find("", name, &(const char *){ NULL });
 	const char *value = o && o->fallback ? o->fallback : "";
 
-	if (access(t->config, R_OK) != 0) {
+	if (!tool_reads_config(t)) {
 		tool_fail(EX_CONFIG, "%s: %s", t->config, strerror(errno));
 		return NULL;
 	}
@@ -274,7 +293,7 @@ const char *tool_directive(struct tool *t, const char *name)
 
 struct config *tool_config(struct tool *t)
 {
-	if (access(t->config, R_OK) != 0) {
+	if (!tool_reads_config(t)) {
 		tool_fail(EX_CONFIG, "%s: %s", t->config, strerror(errno));
 		return NULL;
 	}

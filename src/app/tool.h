@@ -21,7 +21,7 @@ struct tool {
 	const char *config;	/* path of the configuration */
 	struct config *loaded;	/* what tool_config() has read */
 	const char *command;	/* the command's name, for messages */
-	bool failed;		/* standard output took something no more */
+	int failed;		/* standard output took something no more: errno */
 };
 
 /* ---- output ---- */
@@ -71,6 +71,8 @@ bool tool_since(const struct tool *t, const char *text, nanoseconds *out);
 
 /* ---- configuration ---- */
 
+/* false and errno: the file of the configuration cannot be read, or is none. */
+bool tool_reads_config(const struct tool *t);
 /* One directive of the top level, or its default, even if the rest of the file is wrong: what the running daemon
  * uses may be found while somebody edits. NULL: the file cannot be read, and it was said. */
 const char *tool_directive(struct tool *t, const char *name);

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <pwd.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static void say(const struct examination *x, const char *kind, const char *format, va_list args)
@@ -67,47 +66,26 @@ static bool is_daemon_user(const struct examination *x)
 	return user && user->pw_uid == geteuid();
 }
 
+/* That it is there the loader has seen. */
 static void examine_state_directory(struct examination *x)
 {
 	const char *path = x->config->state_dir;
 	struct stat st;
 
-	if (strlen(path) + strlen("/control") >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
-		exam_error(x, "state-dir %s: too long for the control socket in it", path);
-	if (stat(path, &st) != 0)
-		exam_error(x, "state-dir %s: %s (it must exist and belong to user %s)", path, strerror(errno),
-			x->config->user);
-	else if (!S_ISDIR(st.st_mode))
-		exam_error(x, "state-dir %s: not a directory", path);
-	else if (access(path, R_OK | W_OK | X_OK) != 0 && is_daemon_user(x))
+	if (access(path, R_OK | W_OK | X_OK) != 0 && is_daemon_user(x))
 		exam_error(x, "state-dir %s: %s (it must belong to user %s)", path, strerror(errno), x->config->user);
 	else if (!is_daemon_user(x))
 		exam_warning(x, "files are seen as you see them: whether user %s may read them, only root can tell",
 			x->config->user);
-	else if (st.st_mode & 0007)
+	else if (stat(path, &st) == 0 && (st.st_mode & 0007))
 		exam_warning(x, "state-dir %s: others may enter it; addresses and keys are kept there", path);
 }
 
-static void examine_certificates(struct examination *x)
+static void warn_of_certificates(struct examination *x)
 {
-	for (size_t i = 0; i < x->config->listener_count; i++) {
-		const struct listener_conf *l = &x->config->listeners[i];
-		const char *why = NULL;
-		struct tls_context *context;
-
-		if (!l->tls_certificate) {
-			if (!l->outbound)
-				exam_warning(x, "listener %s: no tls-certificate: STARTTLS is not offered", l->name);
-			continue;
-		}
-		context = tls_server_context(&x->t->arena, l->tls_certificate, l->tls_key, &why);
-		if (!context)
-			exam_error(x, "listener %s: %s", l->name, why);
-		else if (why)
-			exam_warning(x, "listener %s: %s", l->name, strncmp(why, "warning: ", 9) == 0 ? why + 9 : why);
-		if (context)
-			tls_context_unref(context);
-	}
+	for (size_t i = 0; i < x->config->listener_count; i++)
+		if (!x->config->listeners[i].tls_certificate && !x->config->listeners[i].outbound)
+			exam_warning(x, "listener %s: no tls-certificate: STARTTLS is not offered", x->config->listeners[i].name);
 }
 
 static void examine_list(const struct list_file *f, void *arg)
@@ -120,7 +98,7 @@ static void examine_list(const struct list_file *f, void *arg)
 		exam_warning(x, "%s: the list is empty", list_file_path(f));
 }
 
-/* Opens it once for the mistakes of zone files and trust anchors. */
+/* Opens it once for what only libunbound sees. */
 static void examine_resolver(struct examination *x)
 {
 	const char *why = NULL;
@@ -315,13 +293,13 @@ static bool load(struct examination *x)
 {
 	const char *why = NULL;
 
-	if (access(x->t->config, R_OK) != 0) {
+	if (!tool_reads_config(x->t)) {
 		tool_fail(0, "%s: %s", x->t->config, strerror(errno));
 		return false;
 	}
 	if (!tool_become_user(x->t, &why))
 		exam_error(x, "%s", why);
-	x->config = config_load(x->t->config, say_mistake, NULL);
+	x->config = config_check(x->t->config, say_mistake, NULL);
 	return x->config != NULL;
 }
 
@@ -349,7 +327,7 @@ static int examine(struct examination *x, bool live)
 	if (!load(x))
 		return 1;
 	examine_state_directory(x);
-	examine_certificates(x);
+	warn_of_certificates(x);
 	list_files_each(examine_list, x);
 	examine_resolver(x);
 	warn_of_site(x);

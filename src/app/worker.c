@@ -43,7 +43,7 @@ struct door {
 	bool open;
 };
 
-static struct door doors[64];
+static struct door doors[2 * LISTEN_ADDRESSES_MOST];	/* the new ones come before the old ones go */
 static size_t door_count;
 static struct acceptor control_acceptor;
 static struct watch channel_watch;
@@ -78,12 +78,16 @@ static struct door *free_door(void)
 	return door_count < sizeof(doors) / sizeof(doors[0]) ? &doors[door_count++] : NULL;
 }
 
+/* fd -1: this process had no descriptor left to receive it in. */
 static void add_door(const char *text, int fd)
 {
-	struct door *door = free_door();
+	struct door *door = fd >= 0 ? free_door() : NULL;
 
 	if (!door) {
-		close(fd);
+		log_alert("%s: %s; this worker does not listen there", text,
+			fd < 0 ? "no descriptor left for it (see LimitNOFILE)" : "more addresses than a worker can have");
+		if (fd >= 0)
+			close(fd);
 		return;
 	}
 	*door = (struct door){ .text = arena_copy(&arena, text, strlen(text)), .fd = fd };
@@ -128,7 +132,7 @@ static void close_doors(void)
 
 static struct tls_files {
 	struct timespec certificate, key;
-} tls_seen[64];
+} tls_seen[LISTEN_ADDRESSES_MOST];
 
 static struct timespec changed(const char *path)
 {
@@ -142,7 +146,20 @@ static bool same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-/* A bad new certificate keeps the old one and is said aloud. */
+/* Of the listener of this name in the configuration at hand, with a reference. NULL: none. */
+static struct tls_context *tls_in_use(const char *name)
+{
+	const struct config *c = worker.edge.config;
+
+	for (size_t i = 0; c && i < c->listener_count; i++)
+		if (c->listeners[i].tls && strcmp(c->listeners[i].name, name) == 0) {
+			tls_context_ref(c->listeners[i].tls);
+			return c->listeners[i].tls;
+		}
+	return NULL;
+}
+
+/* A bad new certificate keeps the old one, across a reload, too, and is said aloud. */
 static void load_certificate(struct listener_conf *l)
 {
 	struct arena scratch = ARENA_INIT;
@@ -151,6 +168,8 @@ static void load_certificate(struct listener_conf *l)
 
 	if (why)
 		log_alert("listener %s: %s", l->name, why);
+	if (!fresh && !l->tls)
+		fresh = tls_in_use(l->name);
 	if (fresh) {
 		if (l->tls)
 			tls_context_unref(l->tls);
@@ -161,7 +180,7 @@ static void load_certificate(struct listener_conf *l)
 
 static void load_certificates(struct config *c, bool only_changed)
 {
-	for (size_t i = 0; i < c->listener_count && i < 64; i++) {
+	for (size_t i = 0; i < c->listener_count && i < LISTEN_ADDRESSES_MOST; i++) {
 		struct listener_conf *l = &c->listeners[i];
 		struct tls_files now = { changed(l->tls_certificate), changed(l->tls_key) };
 

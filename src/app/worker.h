@@ -28,7 +28,7 @@ struct worker_start {
 	struct {
 		const char *text;	/* address as configured */
 		int fd;
-	} listeners[64];
+	} listeners[LISTEN_ADDRESSES_MOST];
 	size_t listener_count;
 	bool foreground;
 };

@@ -11,74 +11,44 @@
  */
 #include "base/str.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 static const char *find_end(struct slice s)
 {
 	return s.p + s.n;
 }
 
-static bool same_nocase(const char *a, const char *b, size_t n)
+static bool same_eight(const char *a, const char *b)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (a[i] != b[i] && ascii_lower(a[i]) != ascii_lower(b[i]))
+	uint64_t x, y;
+
+	memcpy(&x, a, 8);
+	memcpy(&y, b, 8);
+	return x == y || ascii_lower_eight(x) == ascii_lower_eight(y);
+}
+
+/* The last eight of more than eight are looked at together, some of them twice. */
+bool bytes_eq_nocase(const char *a, const char *b, size_t n)
+{
+	size_t i = 0;
+
+	for (; n - i >= 8; i += 8)
+		if (!same_eight(a + i, b + i))
 			return false;
-	}
+	if (i > 0)
+		return i == n || same_eight(a + n - 8, b + n - 8);
+	for (; i < n; i++)
+		if (ascii_lower(a[i]) != ascii_lower(b[i]))
+			return false;
 	return true;
-}
-
-bool slice_eq_nocase(struct slice a, struct slice b)
-{
-	return a.n == b.n && same_nocase(a.p, b.p, a.n);
-}
-
-bool slice_starts(struct slice s, struct slice prefix)
-{
-	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
-}
-
-bool slice_starts_nocase(struct slice s, struct slice prefix)
-{
-	return s.n >= prefix.n && same_nocase(s.p, prefix.p, prefix.n);
 }
 
 bool slice_ends_nocase(struct slice s, struct slice suffix)
 {
 	return s.n >= suffix.n &&
-	       (suffix.n == 0 || same_nocase(find_end(s) - suffix.n, suffix.p, suffix.n));
-}
-
-struct slice slice_from(struct slice s, size_t n)
-{
-	if (n > s.n)
-		n = s.n;
-	return n ? (struct slice){ s.p + n, s.n - n } : s;
-}
-
-struct slice slice_head(struct slice s, size_t n)
-{
-	return (struct slice){ s.p, n < s.n ? n : s.n };
-}
-
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-struct slice slice_trim(struct slice s)
-{
-	while (s.n && is_space(s.p[0])) {
-		s.p++;
-		s.n--;
-	}
-	while (s.n && is_space(s.p[s.n - 1]))
-		s.n--;
-	return s;
-}
-
-ptrdiff_t slice_find(struct slice s, char c)
-{
-	const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
-
-	return at ? at - s.p : -1;
+	       (suffix.n == 0 || bytes_eq_nocase(find_end(s) - suffix.n, suffix.p, suffix.n));
 }
 
 ptrdiff_t slice_rfind(struct slice s, char c)
@@ -88,26 +58,75 @@ ptrdiff_t slice_rfind(struct slice s, char c)
 	return at ? at - s.p : -1;
 }
 
+#define SHORT_NEEDLE 32u
+
+/* Where the first octet and the last one stand as far apart as they should is looked for by sixteens; what lies between is
+ * compared there. Short needles only, since the work at a place is bounded by their length. */
+static ptrdiff_t search_short(struct slice s, struct slice needle)
+{
+	size_t i = 0;
+
+#if defined(__SSE2__)
+	__m128i first = _mm_set1_epi8(needle.p[0]), last = _mm_set1_epi8(needle.p[needle.n - 1]);
+
+	for (; i + needle.n + 15 <= s.n; i += 16) {
+		__m128i a = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i));
+		__m128i b = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i + needle.n - 1));
+		unsigned at = (unsigned)_mm_movemask_epi8(_mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, last)));
+		for (; at; at &= at - 1) {
+			size_t k = i + (unsigned)__builtin_ctz(at);
+			if (memcmp(s.p + k, needle.p, needle.n) == 0)
+				return (ptrdiff_t)k;
+		}
+	}
+#endif
+	for (; i + needle.n <= s.n; i++)
+		if (s.p[i] == needle.p[0] && memcmp(s.p + i, needle.p, needle.n) == 0)
+			return (ptrdiff_t)i;
+	return -1;
+}
+
 ptrdiff_t slice_search(struct slice s, struct slice needle)
 {
 	const char *at;
 
 	if (needle.n == 0)
 		return 0;
+	if (needle.n <= SHORT_NEEDLE)
+		return search_short(s, needle);
 	at = s.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
 	return at ? at - s.p : -1;
 }
 
-/* Needles are words of ours and short, so the product of the lengths is bounded by us. */
+/* Needles are words of ours and short, so the product of the lengths is bounded by us. As in search_short(). */
 ptrdiff_t slice_search_nocase(struct slice s, struct slice needle)
 {
-	char first;
+	size_t i = 0;
+	char first, last;
 
 	if (needle.n == 0)
 		return 0;
 	first = ascii_lower(needle.p[0]);
-	for (size_t i = 0; i + needle.n <= s.n; i++) {
-		if (ascii_lower(s.p[i]) == first && same_nocase(s.p + i, needle.p, needle.n))
+	last = ascii_lower(needle.p[needle.n - 1]);
+#if defined(__SSE2__)
+	__m128i firsts = _mm_set1_epi8(first), lasts = _mm_set1_epi8(last);
+	__m128i first_case = _mm_set1_epi8(ascii_alpha(first) ? 0x20 : 0), last_case = _mm_set1_epi8(ascii_alpha(last) ? 0x20 : 0);
+
+	for (; i + needle.n + 15 <= s.n; i += 16) {
+		__m128i a = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i));
+		__m128i b = _mm_loadu_si128((const __m128i *)(const void *)(s.p + i + needle.n - 1));
+		unsigned at = (unsigned)_mm_movemask_epi8(_mm_and_si128(_mm_cmpeq_epi8(_mm_or_si128(a, first_case), firsts),
+			_mm_cmpeq_epi8(_mm_or_si128(b, last_case), lasts)));
+		for (; at; at &= at - 1) {
+			size_t k = i + (unsigned)__builtin_ctz(at);
+			if (bytes_eq_nocase(s.p + k, needle.p, needle.n))
+				return (ptrdiff_t)k;
+		}
+	}
+#endif
+	for (; i + needle.n <= s.n; i++) {
+		if (ascii_lower(s.p[i]) == first && ascii_lower(s.p[i + needle.n - 1]) == last &&
+		    bytes_eq_nocase(s.p + i, needle.p, needle.n))
 			return (ptrdiff_t)i;
 	}
 	return -1;
@@ -191,8 +210,6 @@ int ascii_hex(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-#define HIGH_BITS UINT64_C(0x8080808080808080)
-
 /* How many bytes at the start are 7-bit, looked at by eights (so at most 7 too few). */
 static size_t ascii_run(const char *p, size_t n)
 {
@@ -201,7 +218,7 @@ static size_t ascii_run(const char *p, size_t n)
 
 	for (; n - i >= 8; i += 8) {
 		memcpy(&word, p + i, 8);
-		if (word & HIGH_BITS)
+		if (word & ASCII_HIGH_BITS)
 			break;
 	}
 	return i;

@@ -14,7 +14,7 @@
 
 #define FIRST_ROOM 64
 
-static void grow(struct str *b, size_t n)
+void str_grow(struct str *b, size_t n)
 {
 	size_t cap = b->cap ? b->cap * 2 : FIRST_ROOM;
 	char *p;
@@ -27,32 +27,6 @@ static void grow(struct str *b, size_t n)
 		memcpy(p, b->p, b->n);
 	b->p = p;
 	b->cap = cap;
-}
-
-char *str_room(struct str *b, size_t n)
-{
-	if (!b->p || n > b->cap - b->n)
-		grow(b, n);
-	return b->p + b->n;
-}
-
-void str_add(struct str *b, struct slice s)
-{
-	if (s.n == 0)
-		return;
-	memcpy(str_room(b, s.n), s.p, s.n);
-	b->n += s.n;
-}
-
-void str_addc(struct str *b, char c)
-{
-	*str_room(b, 1) = c;
-	b->n++;
-}
-
-void str_puts(struct str *b, const char *cstr)
-{
-	str_add(b, slice_of(cstr));
 }
 
 void str_vprintf(struct str *b, const char *format, va_list args)

@@ -174,8 +174,8 @@ static struct slice said_of(const struct authres *said, struct slice method)
 	return SLICE_NULL;
 }
 
-/* Whether trusted sealers vouch for the message. *why: a phrase. */
-static bool is_vouched_for(const struct arc_check *c, const char **why)
+/* Whether trusted sealers vouch for the message. *why: a phrase; *found: what the one that vouches has found. */
+static bool is_vouched_for(const struct arc_check *c, const char **why, const struct authres_result **found)
 {
 	for (uint32_t n = c->sets.count; n > 0; n--) {
 		const struct arc_set *s = &c->sets.set[n - 1];
@@ -188,9 +188,11 @@ static bool is_vouched_for(const struct arc_check *c, const char **why)
 		if (!authres_parse(&said, c->arena, s->said, why))
 			return false;
 		*why = "its trusted sealer vouches for it";
+		*found = said.results;
 		if (!slice_eq_nocase(said_of(&said, SLICE("dmarc")), SLICE("fail")))
 			return true;
 		*why = "its trusted sealer saw DMARC fail";
+		*found = NULL;
 		if (!slice_eq_nocase(said_of(&said, SLICE("arc")), SLICE("pass")))
 			return false;
 	}
@@ -208,7 +210,7 @@ static void report(struct arc_check *c, const struct validation *v, struct auth_
 	facts->ended = c->sets.failed_before;
 	if (v->result == RESULT_PASS || v->result == RESULT_TEMPERROR) {
 		facts->sealer = c->sets.set[c->sets.count - 1].seal.domain;
-		facts->trusted = is_vouched_for(c, &trust);
+		facts->trusted = is_vouched_for(c, &trust, &facts->vouched);
 	}
 	if (v->result == RESULT_PASS)
 		facts->reason = arena_printf(c->arena, "the chain is whole; %s", trust);

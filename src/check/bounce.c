@@ -8,6 +8,9 @@
  * The ledger alone knows recipients of the envelope. Where it has no entry (another node sent it), those that
  * the returned header section names are taken for them: a forger can write what he likes there, and is
  * held by the count of notices per message.
+ *
+ * A tag stands for all that a sender sent on a day, and so does an SRS address. A notice that shows nothing else is counted by it, against
+ * as many as that many messages may have. Where the ledger does not know the day, another node sent them.
  */
 #include "check/bounce.h"
 
@@ -18,7 +21,7 @@
 #define TRACES_MAX 4u
 #define REFERENCES_MAX 20u
 #define NAMED_MAX 2000u	/* addresses in the recipient fields of the returned header section */
-#define WIDER 10u	/* limits for a tag, which stands for a day's mail of a sender */
+#define UNKNOWN_DAY 10u	/* messages that a tag stands for, where nobody here knows what its sender sent on its day */
 #define PER_RECIPIENT 3u
 
 const char *bounce_method_name(enum bounce_method m)
@@ -32,6 +35,17 @@ const char *bounce_method_name(enum bounce_method m)
 	return names[m];
 }
 
+enum proof_answer bounce_tag_check(const struct bounce_conf *conf, struct store *store, struct slice tag, struct slice addressee,
+	time_t now)
+{
+	enum proof_answer answer = tag.n == 0 ? PROOF_ABSENT : proof_tag_check(&conf->keys, tag, addressee, conf->life, now);
+
+	if (answer != PROOF_FALSE || !store)
+		return answer;
+	/* What the ledger cannot say is no accusation. */
+	return sent_tag_known(store, tag, addressee) == STORE_NOT_FOUND ? PROOF_FALSE : PROOF_ABSENT;
+}
+
 /* All that is known before the result is drawn. */
 struct examination {
 	const struct bounce_question *q;
@@ -40,6 +54,7 @@ struct examination {
 	struct header header;		/* returned */
 	struct slice message_id;	/* of the returned message; empty: not told */
 	enum proof_answer tag, trace, srs;
+	uint32_t trace_day;		/* of a good trace, since 1970 */
 	struct sent_entry entry;
 	struct slice entry_id;
 	bool in_ledger;
@@ -67,18 +82,40 @@ static void read_returned(struct examination *x)
 		x->message_id = o->message_id;
 }
 
-static void check_traces(struct examination *x)
+/* *unnamed: it was made for a message without Message-ID, which a later host has added. */
+static enum proof_answer check_trace(const struct examination *x, struct slice trace, struct slice id, bool *unnamed,
+	time_t *sent)
 {
 	const struct bounce_question *q = x->q;
+	enum proof_answer answer, without;
+
+	*unnamed = false;
+	answer = proof_trace_check(&q->conf->keys, trace, q->addressee, id, q->conf->life, q->now, sent);
+	if (answer != PROOF_FALSE || id.n == 0)
+		return answer;
+	without = proof_trace_check(&q->conf->keys, trace, q->addressee, SLICE_NULL, q->conf->life, q->now, sent);
+	*unnamed = without != PROOF_FALSE;
+	return without;
+}
+
+/* Such a Message-ID is whatever the notice says: notices are not counted by it. */
+static void check_traces(struct examination *x)
+{
+	struct slice id = header_message_id(x->a, &x->header);
 	const struct field *f;
+	bool unnamed;
+	time_t sent;
 
 	for (uint32_t i = 0; i < TRACES_MAX && (f = header_field(&x->header, SLICE(PROOF_TRACE_NAME), i)); i++) {
-		time_t sent;
-		enum proof_answer answer = proof_trace_check(&q->conf->keys, field_unfolded(x->a, f), q->addressee,
-			header_message_id(x->a, &x->header), q->conf->life, q->now, &sent);
+		enum proof_answer answer = check_trace(x, field_unfolded(x->a, f), id, &unnamed, &sent);
 
-		if (x->trace == PROOF_ABSENT || answer == PROOF_VALID)
-			x->trace = answer;
+		if (x->trace != PROOF_ABSENT && (answer != PROOF_VALID || x->trace == PROOF_VALID))
+			continue;
+		x->trace = answer;
+		if (answer == PROOF_VALID)
+			x->trace_day = (uint32_t)(sent / DAY);
+		if (answer == PROOF_VALID && unnamed)
+			x->message_id = SLICE_NULL;
 	}
 }
 
@@ -216,6 +253,20 @@ static void look_at_recipients(struct examination *x)
 		x->recipient_known = is_known(x, r->address) || is_known(x, r->original);
 }
 
+/* ---- guessers ---- */
+
+/* Of a client that has tried many, a tag or SRS address that fits tells as little as one that fails, and gets the same answer: else the answer
+ * would tell the guesser which one fits. */
+static void ignore_guesses(struct examination *x)
+{
+	if (x->tag == PROOF_FALSE || x->srs == PROOF_FALSE)
+		x->out->tag_failed = true;
+	if (!x->q->guesser)
+		return;
+	x->out->not_looked_at = x->tag != PROOF_ABSENT || x->srs != PROOF_ABSENT;
+	x->tag = x->srs = PROOF_ABSENT;
+}
+
 /* ---- results ---- */
 
 static void conclude(struct examination *x, enum result result, enum bounce_method method, const char *reason)
@@ -255,14 +306,13 @@ static bool is_refuted(struct examination *x)
 		conclude(x, RESULT_REFUTED, BOUNCE_BY_TAG, why);
 	else if ((why = wrong_with(x->srs, srs)))
 		conclude(x, RESULT_REFUTED, BOUNCE_BY_SRS, why);
-	x->out->tag_failed = x->tag == PROOF_FALSE;
 	return why != NULL;
 }
 
 /* The strongest of the valid proofs. */
 static enum bounce_method best_method(const struct examination *x)
 {
-	if (x->tag == PROOF_VALID && !x->q->guesser)
+	if (x->tag == PROOF_VALID)
 		return BOUNCE_BY_TAG;
 	if (x->trace == PROOF_VALID)
 		return BOUNCE_BY_TRACE;
@@ -282,43 +332,82 @@ static bool is_a_strangers(const struct examination *x)
 		(o->form == NOTICE_FORM_FULL || o->form == NOTICE_FORM_HEADERS) && !o->header_truncated;
 }
 
-/* What the count of notices goes by: the message, or what stands for it. */
-static struct slice counted_as(const struct examination *x, enum bounce_method method, uint32_t *wider)
+/* What the count of notices goes by, and how many there may be. */
+struct measure {
+	struct slice what;
+	uint64_t messages, recipients;	/* that it stands for */
+};
+
+/* What the sender sent on the day of the tag, the SRS address, or of a mark without Message-ID. */
+static void measure_day(struct examination *x, struct measure *m, uint32_t day)
+{
+	enum store_status status = STORE_NOT_FOUND;
+	struct sent_day sums;
+
+	if (day)
+		status = sent_on_day(x->q->store, x->q->addressee, day, &sums);
+	x->out->store_trouble |= status == STORE_TROUBLE;
+	m->messages = m->recipients = UNKNOWN_DAY;
+	if (status != STORE_OK)
+		return;
+	m->messages = sums.messages > 0 ? sums.messages : 1;	/* none is new of a message that went on after midnight */
+	m->recipients = sums.recipients;
+}
+
+static struct measure measure_of(struct examination *x, enum bounce_method method)
 {
 	const struct bounce_question *q = x->q;
-	bool by_message = x->trace == PROOF_VALID || x->in_ledger || method == BOUNCE_BY_SIGNATURE;
+	bool by_message = x->trace == PROOF_VALID || x->in_ledger;
 	struct slice id = x->in_ledger ? x->entry_id : x->message_id;
+	struct measure m = { .messages = 1, .recipients = x->in_ledger ? x->entry.recipients : 1 };
+	struct slice mark;
+	uint32_t day;
 
-	*wider = by_message ? 1 : WIDER;
 	/* Not by the Message-ID, which such a signature need not cover. */
-	if (method == BOUNCE_BY_SIGNATURE && !x->in_ledger && x->trace != PROOF_VALID)
-		return slice_of(arena_printf(x->a, "signature %.*s %.*s", SLICE_ARG(q->addressee), SLICE_ARG(q->signature)));
-	if (by_message && id.n > 0)
-		return slice_of(arena_printf(x->a, "message %.*s %.*s", SLICE_ARG(q->addressee), SLICE_ARG(id)));
-	return slice_of(arena_printf(x->a, "%s %.*s %.*s", bounce_method_name(method), SLICE_ARG(q->addressee),
-		SLICE_ARG(slice_lower(x->a, method == BOUNCE_BY_SRS && q->form ? q->form->tag_text : q->tag))));
+	if (method == BOUNCE_BY_SIGNATURE && !by_message) {
+		m.what = slice_of(arena_printf(x->a, "signature %.*s %.*s", SLICE_ARG(q->addressee), SLICE_ARG(q->signature)));
+		return m;
+	}
+	if (by_message && id.n > 0) {
+		m.what = slice_of(arena_printf(x->a, "message %.*s %.*s", SLICE_ARG(q->addressee), SLICE_ARG(id)));
+		return m;
+	}
+	if (method == BOUNCE_BY_TRACE) {
+		day = x->trace_day;
+		mark = slice_of(arena_printf(x->a, "%u", day));
+	} else if (method == BOUNCE_BY_SRS && q->form) {
+		day = srs_day(q->form, q->now);
+		mark = q->form->tag_text;
+	} else {
+		day = proof_tag_day(q->tag, q->conf->life, q->now);
+		mark = q->tag;
+	}
+	m.what = slice_of(arena_printf(x->a, "%s %.*s %.*s", bounce_method_name(method), SLICE_ARG(q->addressee),
+		SLICE_ARG(slice_lower(x->a, mark))));
+	measure_day(x, &m, day);
+	return m;
 }
 
 /* true: over its limit, and concluded. */
 static bool is_over_limit(struct examination *x, enum bounce_method method, bool foreign)
 {
 	const struct bounce_question *q = x->q;
-	uint32_t wider, recipients = x->in_ledger ? x->entry.recipients : 1;
-	struct slice what = counted_as(x, method, &wider);
 	struct sent_counts n;
+	struct measure m;
 
 	if (!q->store)
 		return false;
-	if (sent_count(q->store, what, foreign, q->remember, q->now, 2 * life_seconds(q), &n) != STORE_OK) {
+	m = measure_of(x, method);
+	if (sent_count(q->store, m.what, foreign, q->remember, q->now, 2 * life_seconds(q), &n) != STORE_OK) {
 		x->out->store_trouble = true;
 		return false;
 	}
-	if (foreign && n.foreign > q->conf->foreign_limit * wider) {
+	if (foreign && n.foreign > q->conf->foreign_limit * m.messages) {
 		conclude(x, RESULT_REFUTED, method, arena_printf(x->a,
 			"the proof is ours, and this is notice number %u for somebody the message was not sent to", n.foreign));
 		return true;
 	}
-	if (n.all > (q->conf->replay_limit + PER_RECIPIENT * recipients) * wider) {
+	if (n.all > q->conf->replay_limit * m.messages + PER_RECIPIENT * m.recipients) {
 		conclude(x, RESULT_REFUTED, method, arena_printf(x->a,
 			"the proof is ours, and this is notice number %u that shows it", n.all));
 		return true;
@@ -387,8 +476,10 @@ static const char *why_unproven(const struct examination *x)
 		return "the mark in the returned message is too old";
 	if (x->tag == PROOF_EXPIRED)
 		return "the tag in its address is too old";
-	if (x->tag == PROOF_VALID)
-		return "the tag in its address fits, and this client has tried many";
+	if (x->out->not_looked_at)
+		return "its client has tried so many tags that this one is not looked at";
+	if (x->q->signed_long_ago)
+		return "the returned message bears our signature, and is too old";
 	if (x->q->signed_other_body)
 		return "the returned message bears our signature, over another body";
 	if (x->q->signed_for_other)
@@ -407,10 +498,10 @@ void bounce_judge(struct bounce_proof *out, const struct bounce_question *q, str
 	*out = (struct bounce_proof){ .result = RESULT_UNPROVEN };
 	read_returned(&x);
 	check_traces(&x);
-	if (q->tag.n > 0)
-		x.tag = proof_tag_check(&q->conf->keys, q->tag, q->addressee, q->conf->life, q->now);
+	x.tag = bounce_tag_check(q->conf, q->store, q->tag, q->addressee, q->now);
 	if (q->form)
 		x.srs = srs_check(&q->conf->srs, q->form, q->now);
+	ignore_guesses(&x);
 	ask_ledger(&x);
 	out->message_id = x.in_ledger ? x.entry_id : x.message_id;
 	out->elsewhere = (q->signed_by.n > 0 || q->signed_for_other) && x.trace == PROOF_ABSENT && x.tag == PROOF_ABSENT && !x.in_ledger;

@@ -53,8 +53,9 @@ struct bounce_question {
 	/* A signature of one of our domains on the returned header section is good; its domain. Empty: none. */
 	struct slice signed_by, signature;	/* signature: what its notices are counted by */
 	bool signed_other_body;	/* it would be, if the body returned below it were what was signed */
+	bool signed_long_ago;	/* it would be, if it were not too old */
 	bool signed_for_other;	/* it would be, if its author were the addressee */
-	bool guesser;			/* its client has failed so many tags that one that fits proves nothing */
+	bool guesser;			/* its client has failed so many tags and SRS hashes that one that fits proves nothing */
 	bool remember;			/* counts it */
 	time_t now;
 };
@@ -64,10 +65,16 @@ struct bounce_proof {
 	enum bounce_method method;
 	const char *reason;		/* a phrase for the operator */
 	struct slice message_id;	/* of the message that it is about; empty: not told */
-	bool tag_failed;		/* a tag under our key that is false: somebody guesses */
+	bool tag_failed;		/* a tag or an SRS hash under our key that is false: somebody guesses */
+	bool not_looked_at;		/* it bears a tag or an SRS hash, and its client is a guesser */
 	bool elsewhere;			/* signed by us, and without our trace: it left by another door */
 	bool store_trouble;		/* the ledger could not be asked: nothing may be refused for it */
 };
+
+/* What a tag says about the address in which it stood. One that fails our key is PROOF_ABSENT if mail left here under it: another host of
+ * the site had given it, under a key of the same digit. store NULL: by the key alone. Empty: ABSENT. */
+enum proof_answer bounce_tag_check(const struct bounce_conf *conf, struct store *store, struct slice tag, struct slice addressee,
+	time_t now);
 
 /* out->reason and what it shows live in `a`. */
 void bounce_judge(struct bounce_proof *out, const struct bounce_question *q, struct arena *a);

@@ -80,6 +80,7 @@ static void read_signature(struct dkim_check *d, struct dkim_work *w, const stru
 		decide(w, RESULT_PERMERROR, why);
 		return;
 	}
+	w->facts->signed_at = s->signed_at == DKIM_TIME_NONE ? 0 : s->signed_at;
 	if (d->wanted && !d->wanted(d->wanted_arg, s->domain)) {
 		decide(w, RESULT_NONE, "not looked at: of another domain");
 		return;

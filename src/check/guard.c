@@ -9,6 +9,7 @@
 
 #include "check/dmarc.h"
 #include "check/finding.h"
+#include "wire/authres.h"
 #include "wire/mailbox.h"
 
 #define FOR_EVER (3650 * 86400 * NS_PER_SECOND)
@@ -108,13 +109,54 @@ struct proven {
 	size_t count;
 };
 
+/* A trusted sealer has found that a method passes for this (RFC 8617 section 7.2.1: its results may take the place of ours, which
+ * forwarding has broken). */
+static bool sealer_found(const struct envelope *e, struct slice method, struct slice property,
+	bool (*fits)(struct arena *a, struct slice value, struct slice wanted), struct slice wanted)
+{
+	const struct arc_facts *arc = &e->auth.arc;
+
+	if (!arc->asked || arc->result != RESULT_PASS || !arc->trusted)
+		return false;
+	for (const struct authres_result *r = arc->vouched; r; r = r->next) {
+		if (!slice_eq_nocase(r->method, method) || !slice_eq_nocase(r->result, SLICE("pass")))
+			continue;
+		for (const struct authres_property *p = r->properties; p; p = p->next)
+			if (slice_eq_nocase(p->name, property) && fits(e->arena, p->value, wanted))
+				return true;
+	}
+	return false;
+}
+
+/* smtp.mailfrom is the address, or its domain alone (RFC 8601 section 2.7.2). */
+static bool fits_path(struct arena *a, struct slice value, struct slice wanted)
+{
+	struct slice canonical;
+
+	if (slice_find(value, '@') < 0)
+		return slice_eq(domain_canonical(a, value), address_domain(wanted));
+	return address_canonical(a, value, SLICE_NULL, &canonical) && slice_eq(canonical, wanted);
+}
+
+static bool fits_domain(struct arena *a, struct slice value, struct slice wanted)
+{
+	return slice_eq(domain_canonical(a, value), wanted);
+}
+
+static bool fits_aligned(struct arena *a, struct slice value, struct slice wanted)
+{
+	struct slice name = domain_canonical(a, value);
+
+	return name.n > 0 && dmarc_aligned(name, wanted, false);
+}
+
 /* Relaxed alignment (RFC 7489 section 3.1.1). */
 static bool is_signed(const struct envelope *e, struct slice domain)
 {
 	for (const struct dkim_facts *s = e->auth.dkim; s; s = s->next)
 		if (s->result == RESULT_PASS && dmarc_aligned(s->domain, domain, false))
 			return true;
-	return false;
+	return sealer_found(e, SLICE("dkim"), SLICE("d"), fits_aligned, domain);
 }
 
 static bool reverse_path_proven(const struct envelope *e)
@@ -125,7 +167,7 @@ static bool reverse_path_proven(const struct envelope *e)
 		return false;
 	if (e->auth.spf.asked && !e->auth.spf.helo && e->auth.spf.result == RESULT_PASS)
 		return true;
-	return is_signed(e, domain);
+	return is_signed(e, domain) || sealer_found(e, SLICE("spf"), SLICE("mailfrom"), fits_path, e->reverse_canonical);
 }
 
 static bool author_proven(const struct envelope *e, struct slice domain)
@@ -133,12 +175,13 @@ static bool author_proven(const struct envelope *e, struct slice domain)
 	if (e->auth.dmarc.asked && e->auth.dmarc.result == RESULT_PASS &&
 	    slice_eq_nocase(e->auth.dmarc.from_domain, domain))
 		return true;
-	return is_signed(e, domain);
+	return is_signed(e, domain) || sealer_found(e, SLICE("dmarc"), SLICE("from"), fits_domain, domain);
 }
 
 bool guard_sender_proven(const struct envelope *e)
 {
-	return reverse_path_proven(e) || (e->auth.dmarc.asked && e->auth.dmarc.result == RESULT_PASS);
+	return reverse_path_proven(e) || (e->auth.dmarc.asked && (e->auth.dmarc.result == RESULT_PASS ||
+		(e->auth.dmarc.from_domain.n > 0 && author_proven(e, e->auth.dmarc.from_domain))));
 }
 
 static void add_proven(struct proven *p, struct slice address)

@@ -4,7 +4,8 @@
  * Our own servers and users answer mail by machine: bounces, vacation replies, virus notices, complaints. Whoever forges a
  * sender turns these against an innocent person. So a notice may go only to somebody who proved that he wrote: the received ledger,
  * kept on the inbound side, knows which messages came in, and for which addresses they carried proof (SPF for the
- * reverse-path, an aligned DKIM signature or DMARC for the author).
+ * reverse-path, an aligned DKIM signature or DMARC for the author; or that a trusted ARC sealer found one of these, which forwarding
+ * has broken since).
  *
  * Keyed hashes, no addresses, in the table `received` of the store:
  *
@@ -59,11 +60,18 @@ void guard_record(struct guard *g, const struct guard_conf *conf, const struct e
 /* Whether the ledger would let an automatic answer to this message out: somebody is proven to have written it. */
 bool guard_sender_proven(const struct envelope *e);
 
-/* A message is about to leave. is_ours: whether a domain is the site's own, whose people are no third parties.
+/* Who belongs to the site. own(): whether an address does, and its canonical form as guard_record() was told it (under its domain's own
+ * name, without sub-address); else its canonical form, empty if it has none. */
+struct guard_site {
+	bool (*own)(void *arg, struct arena *a, struct slice address, struct slice *canonical);
+	void *arg;
+};
+
+/* A message is about to leave. Those of the site are no third parties.
  * Findings of check `notice`: solicited, unsolicited, repeated, temperror. None if it is no notice.
  * true: it is a notice of ours that leaves, to strangers, as far as the guard can tell. */
 bool guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,
-	bool (*is_ours)(void *arg, struct slice domain), void *arg, struct findings *found);
+	const struct guard_site *site, struct findings *found);
 
 /* For `spurn status`: the moment from which on the ledger is complete (wall clock, seconds); 0: not known. */
 time_t guard_complete_since(struct store *store);

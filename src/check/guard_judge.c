@@ -2,9 +2,10 @@
  * The outbound side of the guard: does this notice answer a message that came in here, and does it go to an
  * address that was proven for it?
  *
- * What it answers is taken from all places that say so: In-Reply-To, References, the returned message. If none is known
- * here, it may still be an answer of a program that says nothing (old vacation programs): then the address must have
- * written to this very user. Every recipient has to pass, since a notice with several is sent to all or to none.
+ * What it answers is taken from the place that says it most plainly: the returned message, else In-Reply-To, else the last of
+ * References. The others before that come from the message that is answered, and so from whoever forged it: he may name one
+ * there that his victim really wrote. If what it answers is not known here, it may still be an answer of a program that says nothing (old
+ * vacation programs): then the address must have written to this very user. Every recipient has to pass, since a notice with several is sent to all or to none.
  *
  * Automatic replies are rationed on top: one per local user and correspondent, and so many per remote domain,
  * so that two responders fall silent after one round, whatever addresses they use.
@@ -21,6 +22,7 @@ struct judging {
 	struct guard *guard;
 	struct store *store;
 	const struct guard_conf *conf;
+	const struct guard_site *site;
 	const struct envelope *e;
 	const struct notice *n;
 	struct slice ids[IDS_MAX];
@@ -49,18 +51,31 @@ static void add_ids(struct judging *j, struct slice text)
 	}
 }
 
-/* The newest of a thread stand last, and only they can be what is answered. */
-static struct slice newest_references(struct slice references)
+/* RFC 5322 section 3.6.4: References ends with the message that is answered. */
+static struct slice last_reference(struct slice references)
 {
-	return references.n > 2048 ? slice_from(references, references.n - 2048) : references;
+	ptrdiff_t from = slice_rfind(references, '<');
+
+	return from < 0 ? SLICE_NULL : slice_from(references, (size_t)from);
+}
+
+static void find_answered(struct judging *j)
+{
+	add_ids(j, j->n->original.message_id);
+	if (j->id_count == 0)
+		add_ids(j, j->n->in_reply_to);
+	if (j->id_count == 0)
+		add_ids(j, last_reference(j->n->references));
 }
 
 static void add_user(struct judging *j, struct slice address)
 {
 	struct slice canonical;
 
-	if (j->user_count < USERS_MAX && address.n > 0 &&
-	    address_canonical(j->e->arena, address, SLICE_NULL, &canonical))
+	if (j->user_count == USERS_MAX || address.n == 0)
+		return;
+	j->site->own(j->site->arg, j->e->arena, address, &canonical);
+	if (canonical.n > 0)
 		j->users[j->user_count++] = canonical;
 }
 
@@ -68,9 +83,7 @@ static void learn(struct judging *j, const struct header *h)
 {
 	struct mailbox *authors = header_authors(j->e->arena, h, 1, NULL);
 
-	add_ids(j, j->n->original.message_id);
-	add_ids(j, j->n->in_reply_to);
-	add_ids(j, newest_references(j->n->references));
+	find_answered(j);
 	if (authors)
 		add_user(j, authors->address);
 	for (const struct notice_recipient *r = j->n->recipients; r; r = r->next) {
@@ -137,23 +150,21 @@ static bool answers_domain(struct judging *j, struct slice address)
 static void judge_recipient(struct judging *j, struct slice address)
 {
 	struct guard_note note;
-	bool came_in = false;
+	bool wrote_one = false;
 
 	for (size_t i = 0; i < j->id_count; i++) {
 		if (is_known(j, GUARD_ANSWER, j->ids[i], address, &note)) {
-			say(j, RESULT_SOLICITED, about(j, address, "wrote the message that it answers"));
-			return;
+			wrote_one = true;
+			continue;
 		}
 		if (!is_known(j, GUARD_MESSAGE, j->ids[i], SLICE_NULL, &note))
 			continue;
-		came_in = true;
-		if (note.automatic) {
-			say(j, RESULT_UNSOLICITED, "it answers a message that was itself automatic");
-			return;
-		}
+		say(j, RESULT_UNSOLICITED, note.automatic ? "it answers a message that was itself automatic" :
+			about(j, address, "is not proven to have written the message that it answers"));
+		return;
 	}
-	if (came_in) {
-		say(j, RESULT_UNSOLICITED, about(j, address, "is not proven to have written the message that it answers"));
+	if (wrote_one) {
+		say(j, RESULT_SOLICITED, about(j, address, "wrote the message that it answers"));
 		return;
 	}
 	for (size_t i = 0; i < j->user_count; i++) {
@@ -253,6 +264,13 @@ static void ration(struct judging *j, struct slice address)
 
 /* ---- the whole ---- */
 
+static bool is_own(const struct judging *j, struct slice address)
+{
+	struct slice canonical;
+
+	return j->site->own(j->site->arg, j->e->arena, address, &canonical);
+}
+
 static bool is_forward(struct judging *j)
 {
 	struct guard_note note;
@@ -311,10 +329,10 @@ static bool add_result(struct judging *j, struct findings *found, nanoseconds be
 }
 
 bool guard_judge(struct guard *g, const struct guard_conf *conf, const struct envelope *e, const struct header *h,
-	bool (*is_ours)(void *arg, struct slice domain), void *arg, struct findings *found)
+	const struct guard_site *site, struct findings *found)
 {
-	struct judging j = { .guard = g, .store = guard_store(g), .conf = conf, .e = e, .n = e->notice,
-		.result = RESULT_NONE };
+	struct judging j = { .guard = g, .store = guard_store(g), .conf = conf, .site = site, .e = e,
+		.n = e->notice, .result = RESULT_NONE };
 	nanoseconds began = clock_precise();
 
 	if (!e->notice || e->notice->kind == NOTICE_MESSAGE)
@@ -327,10 +345,10 @@ bool guard_judge(struct guard *g, const struct guard_conf *conf, const struct en
 	if (is_forward(&j))
 		return false;
 	for (const struct recipient *r = e->recipients; r; r = r->next)
-		if (!is_ours(arg, address_domain(r->canonical)))
+		if (!is_own(&j, r->canonical))
 			judge_recipient(&j, r->canonical);
 	for (const struct recipient *r = e->recipients; r; r = r->next)
-		if (!is_ours(arg, address_domain(r->canonical)))
+		if (!is_own(&j, r->canonical))
 			ration(&j, r->canonical);
 	return j.result != RESULT_NONE && add_result(&j, found, began);
 }

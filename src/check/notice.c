@@ -47,33 +47,39 @@ static bool is_type(const struct mime_part *p, const char *type, const char *sub
 	return strcmp(p->type, type) == 0 && strcmp(p->subtype, subtype) == 0;
 }
 
-static enum role role_of(const struct mime_part *p)
+static enum role role_of_message(const char *subtype)
 {
 	static const struct {
-		const char *type, *subtype;
+		const char *subtype;
 		enum role role;
 	} roles[] = {
-		{ "message", "delivery-status", ROLE_STATUS },
-		{ "message", "global-delivery-status", ROLE_STATUS },
-		{ "message", "disposition-notification", ROLE_DISPOSITION },
-		{ "message", "global-disposition-notification", ROLE_DISPOSITION },
-		{ "message", "feedback-report", ROLE_FEEDBACK },
-		{ "text", "rfc822-headers", ROLE_HEADERS },
-		{ "text", "rfc822-header", ROLE_HEADERS },
-		{ "message", "rfc822-headers", ROLE_HEADERS },
-		{ "message", "global-headers", ROLE_HEADERS },
-		{ "text", "html", ROLE_HTML },
-		{ "message", "delivery-notification", ROLE_STATUS },
+		{ "delivery-status", ROLE_STATUS },
+		{ "global-delivery-status", ROLE_STATUS },
+		{ "delivery-notification", ROLE_STATUS },
+		{ "disposition-notification", ROLE_DISPOSITION },
+		{ "global-disposition-notification", ROLE_DISPOSITION },
+		{ "feedback-report", ROLE_FEEDBACK },
+		{ "rfc822-headers", ROLE_HEADERS },
+		{ "global-headers", ROLE_HEADERS },
 	};
 
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
-		if (is_type(p, roles[i].type, roles[i].subtype))
+		if (strcmp(subtype, roles[i].subtype) == 0)
 			return roles[i].role;
-	if (strcmp(p->type, "text") == 0 && strcmp(p->subtype, "calendar") != 0)
-		return ROLE_TEXT;
-	if (strcmp(p->type, "application") == 0 || strcmp(p->type, "message") == 0)
-		return ROLE_SNIFF;
-	return ROLE_NONE;
+	return ROLE_SNIFF;
+}
+
+static enum role role_of(const struct mime_part *p)
+{
+	if (strcmp(p->type, "message") == 0)
+		return role_of_message(p->subtype);
+	if (strcmp(p->type, "text") != 0)
+		return strcmp(p->type, "application") == 0 ? ROLE_SNIFF : ROLE_NONE;
+	if (strcmp(p->subtype, "html") == 0)
+		return ROLE_HTML;
+	if (strcmp(p->subtype, "rfc822-headers") == 0 || strcmp(p->subtype, "rfc822-header") == 0)
+		return ROLE_HEADERS;
+	return strcmp(p->subtype, "calendar") == 0 ? ROLE_NONE : ROLE_TEXT;
 }
 
 /* Reports that travel as attachments: RFC 7489 section 7.2.1.1 (receiver "!" domain "!" begin "!" end ".xml"), RFC
@@ -101,7 +107,7 @@ static void report_look(struct notice_reader *r, const struct mime_part *p)
 
 static void charset_note(struct notice_reader *r, const struct mime_part *p)
 {
-	const struct field *f = mime_field(p, SLICE("Content-Type"), 0);
+	const struct field *f = p->content_type;
 	struct arena scratch = ARENA_INIT;
 	struct slice v = SLICE_NULL;
 
@@ -110,12 +116,13 @@ static void charset_note(struct notice_reader *r, const struct mime_part *p)
 	v = slice_head(v, sizeof(r->charset_text));
 	memcpy(r->charset_text, v.p ? v.p : "", v.n);
 	r->charset = slice_make(r->charset_text, v.n);
+	r->charset_known = v.n > 0 && charset_is_known(r->charset);
 	arena_drop(&scratch);
 }
 
 static void top_begin(struct notice_reader *r, const struct mime_part *p)
 {
-	const struct field *f = mime_field(p, SLICE("Content-Type"), 0);
+	const struct field *f = p->content_type;
 	struct slice v;
 
 	r->report = is_type(p, "multipart", "report");
@@ -130,6 +137,8 @@ static void original_begin(struct notice_reader *r, const struct mime_part *p)
 	if (r->original.p || p->messages != 1 || !p->is_message)
 		return;
 	r->original = slice_copy(r->arena, slice_head(p->header, NOTICE_ORIGINAL_MAX));
+	if (p->header_plain && r->original.n == p->header.n)
+		notice_facts_keep(&r->facts, p->fields, p->field_count, p->header, r->original);
 	r->original_cut = p->header_cut;
 	r->broken = p->header_broken && r->interesting ? p->number : 0;
 	if (r->watch && r->watched == p->parent) {
@@ -211,16 +220,19 @@ static void on_body(void *arg, struct mime_part *p, struct slice piece)
 			r->watch->body(r->watch->arg, piece);
 		return;
 	}
-	if (k->full)
+	if (k->full) {
+		p->enough = true;
 		return;
+	}
 	/* Of other mail only JSON is looked at. */
 	if (role == ROLE_TEXT && !r->interesting && k->text.n == 0 && piece.p[0] != '{') {
 		k->full = true;
+		p->enough = true;
 		return;
 	}
 	if (!k->text.arena)
 		k->text = STR_IN(r->arena);
-	if ((role == ROLE_TEXT || role == ROLE_HTML) && !charset_is_known(r->charset))
+	if ((role == ROLE_TEXT || role == ROLE_HTML) && !r->charset_known && r->charset.n > 0)
 		piece = mime_charset(r->arena, r->charset, piece);
 	if (k->text.n + piece.n >= room_of(role)) {
 		piece = slice_head(piece, room_of(role) - k->text.n);
@@ -254,7 +266,7 @@ static void on_end(void *arg, struct mime_part *p)
 
 	if (p->is_message && p->messages == 1)
 		r->original_body |= !p->no_body;
-	if ((role == ROLE_TEXT || role == ROLE_HTML) && charset_is_known(r->charset) && r->kept[role].text.n > r->kept[role].part)
+	if ((role == ROLE_TEXT || role == ROLE_HTML) && r->charset_known && r->kept[role].text.n > r->kept[role].part)
 		convert_text(r, &r->kept[role]);
 	if (role == ROLE_SNIFF) {	/* the next attachment gets its chance */
 		struct kept *k = &r->kept[role];
@@ -308,15 +320,16 @@ static struct slice header_lenient(struct notice_reader *r, struct slice text)
 {
 	struct notice_text lines = { .count = 0 };
 
-	notice_text_read(r->arena, text, &lines);
+	notice_text_lines(r->arena, text, &lines);
 	lines.header_line = 0;
 	while (lines.header_line < lines.count && slice_trim(lines.lines[lines.header_line]).n == 0)
 		lines.header_line++;
 	return notice_original_quoted(r->arena, &lines);
 }
 
-static void original_settle(struct notice_reader *r, const struct notice_text *t)
+static void original_settle(struct notice_reader *r)
 {
+	const struct notice_text *t;
 	struct notice_original *o = &r->out->original;
 	struct slice headers = str_slice(&r->kept[ROLE_HEADERS].text), sniffed = str_slice(&r->kept[ROLE_SNIFF].text);
 
@@ -325,9 +338,13 @@ static void original_settle(struct notice_reader *r, const struct notice_text *t
 		str_add(&all, r->original);
 		str_add(&all, str_slice(&r->kept[ROLE_BROKEN].text));
 		r->original = header_lenient(r, str_slice(&all));
+		r->facts.known = false;
 	}
 	if (r->original.n > 0) {
-		notice_original_read(r->arena, r->original, o);
+		if (r->facts.known)
+			notice_original_know(r->arena, &r->facts, r->original, o);
+		else
+			notice_original_read(r->arena, r->original, o);
 		o->form = r->original_body ? NOTICE_FORM_FULL : NOTICE_FORM_HEADERS;
 		o->header_truncated = r->original_cut;
 		return;
@@ -339,6 +356,7 @@ static void original_settle(struct notice_reader *r, const struct notice_text *t
 		o->form = headers.p == sniffed.p ? NOTICE_FORM_FULL : NOTICE_FORM_HEADERS;
 		return;
 	}
+	t = notice_words(r);
 	if (t->header_line < t->count) {
 		notice_original_read(r->arena, notice_original_quoted(r->arena, t), o);
 		o->form = NOTICE_FORM_TEXT;
@@ -346,7 +364,7 @@ static void original_settle(struct notice_reader *r, const struct notice_text *t
 }
 
 /* The words of the notice: plain text, else HTML, else what stands outside the parts. */
-static void text_settle(struct notice_reader *r, struct notice_text *t)
+static void words_settle(struct notice_reader *r)
 {
 	struct slice text = str_slice(&r->kept[ROLE_TEXT].text);
 
@@ -356,7 +374,15 @@ static void text_settle(struct notice_reader *r, struct notice_text *t)
 		text = str_slice(&r->kept[ROLE_OUTSIDE].text);
 	if (r->header_broken)
 		text = notice_text_behind_fields(r->arena, text);
-	notice_text_read(r->arena, text, t);
+	r->words = text;
+}
+
+const struct notice_text *notice_words(struct notice_reader *r)
+{
+	if (!r->text_read)
+		notice_text_read(r->arena, r->words, &r->text);
+	r->text_read = true;
+	return &r->text;
 }
 
 static bool is_worth_judging(const struct notice_reader *r)
@@ -368,7 +394,6 @@ static bool is_worth_judging(const struct notice_reader *r)
 const struct notice *notice_finish(struct notice_reader *r)
 {
 	struct notice *n = r->out;
-	struct notice_text t;
 
 	mime_finish(r->mime);
 	n->evidence = "";
@@ -377,9 +402,9 @@ const struct notice *notice_finish(struct notice_reader *r)
 	n->null_sender = r->head.null_sender;
 	n->automatic = r->head.auto_submitted >= AUTO_GENERATED;
 	if (is_worth_judging(r)) {
-		text_settle(r, &t);
-		original_settle(r, &t);
-		notice_judge(r, &t);
+		words_settle(r);
+		original_settle(r);
+		notice_judge(r);
 	}
 	return n;
 }

@@ -12,16 +12,11 @@ struct verdict {
 	struct str why;
 };
 
-static void why(struct verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void why(struct verdict *v, const char *format, ...)
+static void why(struct verdict *v, const char *text)
 {
-	va_list args;
-
 	if (v->why.n > 0)
 		str_puts(&v->why, "; ");
-	va_start(args, format);
-	str_vprintf(&v->why, format, args);
-	va_end(args);
+	str_puts(&v->why, text);
 }
 
 static void why_quoted(struct verdict *v, const char *before, struct slice text)
@@ -52,7 +47,7 @@ static void why_machine(struct verdict *v, const struct notice_head *h)
 	else if (h->auto_submitted == AUTO_GENERATED)
 		why(v, "Auto-Submitted: auto-generated");
 	if (h->responder)
-		why(v, "%s", h->mark);
+		why(v, h->mark);
 }
 
 /* ---- reports ---- */
@@ -74,9 +69,10 @@ static bool is_action(struct slice action, const char *name)
 }
 
 /* RFC 3464 section 2.3.3: failed, delayed, delivered, relayed, expanded. The worst decides. */
-static enum notice_kind kind_of_actions(const struct dsn *d, const struct said *says)
+static enum notice_kind kind_of_actions(struct notice_reader *r, const struct dsn *d)
 {
 	bool failed = false, delayed = false, delivered = false;
+	unsigned says;
 
 	for (const struct dsn_recipient *g = d->recipients; g; g = g->next) {
 		char class = g->status.n > 0 ? g->status.p[0] : 0;
@@ -95,7 +91,8 @@ static enum notice_kind kind_of_actions(const struct dsn *d, const struct said *
 		return NOTICE_DELAY;
 	if (delivered)
 		return NOTICE_SUCCESS;
-	return (says->bits & SAYS_DELAYED) && !(says->bits & SAYS_FAILED) ? NOTICE_DELAY : NOTICE_DSN;
+	says = notice_words(r)->says.bits;
+	return (says & SAYS_DELAYED) && !(says & SAYS_FAILED) ? NOTICE_DELAY : NOTICE_DSN;
 }
 
 static void why_recipients(struct notice_reader *r, struct verdict *v, const char *who)
@@ -121,7 +118,14 @@ static void why_recipients(struct notice_reader *r, struct verdict *v, const cha
 		str_printf(&v->why, " and %u more", r->out->recipient_count - 1);
 }
 
-static bool judge_report(struct notice_reader *r, struct verdict *v, const struct notice_text *t)
+/* Asks for a confirmation, and says nothing of a failure. What the whole text does not say its own words do not say. */
+static bool is_challenge(struct notice_reader *r)
+{
+	return phrases_challenge(phrases_fold(r->arena, r->words, NOTICE_FOLDED_MAX)) &&
+		(notice_words(r)->says.bits & (SAYS_CHALLENGE | SAYS_FAILED)) == SAYS_CHALLENGE;
+}
+
+static bool judge_report(struct notice_reader *r, struct verdict *v)
 {
 	struct slice status = str_slice(&r->kept[ROLE_STATUS].text);
 	struct dsn d;
@@ -147,18 +151,18 @@ static bool judge_report(struct notice_reader *r, struct verdict *v, const struc
 	if (!r->kept[ROLE_STATUS].seen || !(r->report || r->status_alone || is_machine(&r->head) ||
 	    r->head.subject_says.bits & SAYS_FAILED))
 		return false;
-	if (t->says.bits & SAYS_CHALLENGE && !(t->says.bits & SAYS_FAILED)) {
+	if (is_challenge(r)) {
 		v->kind = NOTICE_CHALLENGE;
-		why_quoted(v, "text", t->says.first);
+		why_quoted(v, "text", notice_words(r)->says.first);
 		return true;
 	}
 	dsn_read(r->arena, status, &d);
 	if (d.fields == 0 && status.n > 0 && !r->report)
 		return false;
 	recipients_of_dsn(r, &d);
-	v->kind = kind_of_actions(&d, &t->says);
+	v->kind = kind_of_actions(r, &d);
 	why_machine(v, &r->head);
-	why(v, "%s", r->report ? "multipart/report" : "message/delivery-status");
+	why(v, r->report ? "multipart/report" : "message/delivery-status");
 	why_recipients(r, v, "delivery-status");
 	return true;
 }
@@ -170,7 +174,10 @@ static bool fields_in_text(struct notice_reader *r, const struct notice_text *t)
 {
 	for (uint32_t i = 0; i < t->count; i++) {
 		struct slice line = slice_trim(t->lines[i]);
+		char first = line.n > 0 ? ascii_lower(line.p[0]) : 0;
 		struct dsn d;
+		if (first != 'f' && first != 'o')
+			continue;
 		if (!slice_starts_nocase(line, SLICE("Final-Recipient:")) &&
 		    !slice_starts_nocase(line, SLICE("Original-Recipient: rfc822")))
 			continue;
@@ -383,7 +390,7 @@ static bool says_report(const struct notice_head *h)
 
 /* Something else than words says that a program wrote it. People answer and forward such mail, write about it, and some are
  * called postmaster. */
-static bool is_shown(const struct notice_reader *r, const struct notice_text *t)
+static bool is_shown(struct notice_reader *r)
 {
 	const struct notice_head *h = &r->head;
 	bool prefix = h->reply_prefix || h->forward_prefix, answers = prefix || h->answers;
@@ -394,30 +401,32 @@ static bool is_shown(const struct notice_reader *r, const struct notice_text *t)
 		return true;
 	if (r->tls_report || r->dmarc_report)
 		return says_report(h);
-	return (h->daemon && !answers) || (h->bulk && !prefix && h->subject_says.bits & t->says.bits & SAYS_AUTO_REPLY);
+	if (h->daemon && !answers)
+		return true;
+	return h->bulk && !prefix && h->subject_says.bits & SAYS_AUTO_REPLY && notice_words(r)->says.bits & SAYS_AUTO_REPLY;
 }
 
 /* ---- all ---- */
 
-void notice_judge(struct notice_reader *r, const struct notice_text *t)
+void notice_judge(struct notice_reader *r)
 {
 	struct verdict v = { .kind = NOTICE_MESSAGE, .why = STR_IN(r->arena) };
 	struct notice *n = r->out;
 
-	if (judge_report(r, &v, t)) {
+	if (judge_report(r, &v)) {
 		if (notice_is_bounce(v.kind) && n->recipient_count == 0) {
 			failed_header(r);
-			recipients_in_text(r, t);
+			recipients_in_text(r, notice_words(r));
 			actions_fill(r, v.kind == NOTICE_DELAY ? "delayed" : "failed");
 		}
-	} else if (!judge_bounce(r, &v, t) && !judge_answer(r, &v, t)) {
+	} else if (!judge_bounce(r, &v, notice_words(r)) && !judge_answer(r, &v, notice_words(r))) {
 		n->original = (struct notice_original){ .form = NOTICE_FORM_NONE };
 		n->recipients = NULL;
 		n->recipient_count = 0;
 	}
 	n->kind = v.kind;
-	n->guess = n->kind != NOTICE_MESSAGE && !is_shown(r, t);
+	n->guess = n->kind != NOTICE_MESSAGE && !is_shown(r);
 	n->evidence = str_cstr(&v.why);
 	if (n->original.message_id.n == 0 && (notice_is_bounce(n->kind) || r->kept[ROLE_FEEDBACK].seen))
-		notice_original_mentioned(r->arena, t, &n->original);
+		notice_original_mentioned(r->arena, notice_words(r), &n->original);
 }

@@ -7,48 +7,51 @@
  */
 #include "check/notice_part.h"
 
+#include "wire/field_name.h"
+
+#define KNOWN_NAME_MAX 60u	/* octets in which the colon has to stand */
 #define ODD_LINES_MAX 12u	/* between fields of a quoted header section */
 #define QUOTED_LINES_MAX 400u
 
 /* Fields that tell a header section from prose. */
+static bool is_telling(enum field_id id)
+{
+	switch (id) {
+	case FIELD_RECEIVED: case FIELD_RETURN_PATH: case FIELD_FROM: case FIELD_TO: case FIELD_CC: case FIELD_SUBJECT:
+	case FIELD_DATE: case FIELD_MESSAGE_ID: case FIELD_MIME_VERSION: case FIELD_CONTENT_TYPE:
+	case FIELD_CONTENT_TRANSFER_ENCODING: case FIELD_X_MAILER: case FIELD_REPLY_TO: case FIELD_SENDER:
+	case FIELD_REFERENCES: case FIELD_IN_REPLY_TO: case FIELD_DKIM_SIGNATURE: case FIELD_DOMAINKEY_SIGNATURE:
+	case FIELD_USER_AGENT: case FIELD_DELIVERED_TO: case FIELD_X_ORIGINATING_IP: case FIELD_AUTHENTICATION_RESULTS:
+	case FIELD_RECEIVED_SPF: case FIELD_ERRORS_TO: case FIELD_IMPORTANCE: case FIELD_X_PRIORITY: case FIELD_LIST_ID:
+	case FIELD_PRECEDENCE: case FIELD_THREAD_TOPIC: case FIELD_THREAD_INDEX: case FIELD_X_RECEIVED: case FIELD_ARC_SEAL:
+	case FIELD_ENVELOPE_TO: case FIELD_DELIVERY_DATE: case FIELD_APPARENTLY_TO: case FIELD_X_SENDER:
+	case FIELD_X_ENVELOPE_FROM: case FIELD_SPURN_SENT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 size_t notice_known_field(struct slice line)
 {
-	static const struct slice names[] = {
-		NAME("received"), NAME("return-path"), NAME("from"), NAME("to"), NAME("cc"), NAME("subject"), NAME("date"),
-		NAME("message-id"), NAME("mime-version"), NAME("content-type"), NAME("content-transfer-encoding"),
-		NAME("x-mailer"), NAME("reply-to"), NAME("sender"), NAME("references"), NAME("in-reply-to"),
-		NAME("dkim-signature"), NAME("domainkey-signature"), NAME("user-agent"), NAME("delivered-to"),
-		NAME("x-originating-ip"), NAME("authentication-results"), NAME("received-spf"), NAME("errors-to"),
-		NAME("importance"), NAME("x-priority"), NAME("list-id"), NAME("precedence"), NAME("thread-topic"),
-		NAME("thread-index"), NAME("x-received"), NAME("arc-seal"), NAME("envelope-to"), NAME("delivery-date"),
-		NAME("apparently-to"), NAME("x-sender"), NAME("x-envelope-from"), NAME("spurn-sent"),
-	};
-	ptrdiff_t colon = slice_find(slice_head(line, 60), ':');
-	struct slice name;
+	size_t n = field_name_length(slice_head(line, KNOWN_NAME_MAX)), colon = n;
 
-	if (colon < 2)
+	while (colon < line.n && colon < KNOWN_NAME_MAX && (line.p[colon] == ' ' || line.p[colon] == '\t'))
+		colon++;
+	if (colon < 2 || colon == line.n || colon == KNOWN_NAME_MAX || line.p[colon] != ':')
 		return 0;
-	name = slice_head(line, (size_t)colon);
-	while (name.n > 0 && (name.p[name.n - 1] == ' ' || name.p[name.n - 1] == '\t'))
-		name.n--;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (name.n == names[i].n && slice_eq_nocase(name, names[i]))
-			return name.n;
-	return 0;
+	return is_telling(field_id(slice_head(line, n))) ? n : 0;
 }
 
 /* ---- facts ---- */
 
-static struct slice value_of(struct arena *a, const struct header *h, struct slice name)
+static struct slice value_of(struct arena *a, const struct field *f)
 {
-	const struct field *f = header_field(h, name, 0);
-
-	return f ? slice_head(field_unfolded(a, f), 2000) : SLICE_NULL;
+	return f && f->raw.p ? slice_head(field_unfolded(a, f), 2000) : SLICE_NULL;
 }
 
-static void return_path_read(struct arena *a, const struct header *h, struct notice_original *out)
+static void return_path_read(struct slice v, struct notice_original *out)
 {
-	struct slice v = value_of(a, h, SLICE("Return-Path"));
 	ptrdiff_t open = slice_find(v, '<'), close;
 
 	if (open >= 0) {
@@ -62,25 +65,54 @@ static void return_path_read(struct arena *a, const struct header *h, struct not
 	out->return_path = slice_trim(v);
 }
 
+/* The field as it stands in a copy of its header section. */
+static void fact_keep(struct field *out, const struct field *f, struct slice section, struct slice copy)
+{
+	if (f)
+		*out = (struct field){ .raw = slice_make(copy.p + (f->raw.p - section.p), f->raw.n),
+			.value = slice_make(copy.p + (f->value.p - section.p), f->value.n) };
+}
+
+void notice_facts_keep(struct notice_facts *out, const struct field *fields, uint32_t count, struct slice section,
+	struct slice copy)
+{
+	struct field_set set;
+
+	field_set_read(&set, fields, count);
+	*out = (struct notice_facts){ .known = true };
+	fact_keep(&out->message_id, set.first[FIELD_MESSAGE_ID], section, copy);
+	fact_keep(&out->from, set.first[FIELD_FROM], section, copy);
+	fact_keep(&out->to, set.first[FIELD_TO], section, copy);
+	fact_keep(&out->subject, set.first[FIELD_SUBJECT], section, copy);
+	fact_keep(&out->return_path, set.first[FIELD_RETURN_PATH], section, copy);
+}
+
+void notice_original_know(struct arena *a, const struct notice_facts *facts, struct slice header, struct notice_original *out)
+{
+	out->header = header;
+	out->message_id = facts->message_id.raw.p ? field_message_id(a, &facts->message_id) : SLICE_NULL;
+	if (out->message_id.n == 0) {
+		/* Without brackets it is still what the message was known by. */
+		struct slice id = value_of(a, &facts->message_id), word = slice_word(&id);
+		if (slice_find(word, '@') > 0)
+			out->message_id = word;
+	}
+	out->from = value_of(a, &facts->from);
+	out->to = value_of(a, &facts->to);
+	out->subject = value_of(a, &facts->subject);
+	return_path_read(value_of(a, &facts->return_path), out);
+}
+
 void notice_original_read(struct arena *a, struct slice header, struct notice_original *out)
 {
+	struct notice_facts facts;
 	struct header h;
 
 	header_init(&h, a, NOTICE_ORIGINAL_MAX + 2, 2000);
 	header_push(&h, header);
 	header_finish(&h);
-	out->header = header;
-	out->message_id = header_message_id(a, &h);
-	if (out->message_id.n == 0) {
-		/* Without brackets it is still what the message was known by. */
-		struct slice id = value_of(a, &h, SLICE("Message-ID")), word = slice_word(&id);
-		if (slice_find(word, '@') > 0)
-			out->message_id = word;
-	}
-	out->from = value_of(a, &h, SLICE("From"));
-	out->to = value_of(a, &h, SLICE("To"));
-	out->subject = value_of(a, &h, SLICE("Subject"));
-	return_path_read(a, &h, out);
+	notice_facts_keep(&facts, h.fields, h.count, str_slice(&h.bytes), str_slice(&h.bytes));
+	notice_original_know(a, &facts, header, out);
 }
 
 /* ---- quoted in the text ---- */

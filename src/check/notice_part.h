@@ -40,13 +40,15 @@ struct said {
 	size_t at;		/* where it stands in the text */
 };
 
-/* Phrases in a text that is lower case with single spaces (phrases_fold()). which: the bits looked for. */
-struct said phrases_in_text(struct slice folded, unsigned which);
+/* Phrases in a text that is lower case with single spaces (check/phrase_index.h). */
+struct said phrases_in_text(struct slice folded);
 struct said phrases_in_subject(struct slice folded);
-/* ASCII lower case, white space runs are one space, at most `room` octets are written. */
+/* Whether any of them says SAYS_CHALLENGE: quicker than all. */
+bool phrases_challenge(struct slice folded);
+/* A text folded, as far as it makes `room` octets. */
 struct slice phrases_fold(struct arena *a, struct slice text, size_t room);
-/* The line announces the returned message ("--- Below this line is a copy of the message."). */
-bool phrases_marker(struct slice line);
+/* A line that is folded announces the returned message ("--- Below this line is a copy of the message."). */
+bool phrases_marker(struct slice folded);
 
 /* ---- header section ---- */
 
@@ -87,7 +89,10 @@ struct notice_text {
 };
 
 #define NOTICE_LINES_MAX 4000u
+#define NOTICE_FOLDED_MAX 6000u	/* of the notice's own words */
 
+/* Only lines and count; the rest stays as it is. */
+void notice_text_lines(struct arena *a, struct slice text, struct notice_text *out);
 void notice_text_read(struct arena *a, struct slice text, struct notice_text *out);
 /* Text without the run of header fields at its beginning: what a header section with a broken line leaves there. */
 struct slice notice_text_behind_fields(struct arena *a, struct slice text);
@@ -111,7 +116,18 @@ void notice_recipient_add(struct arena *a, struct notice *out, const struct noti
 
 /* ---- original ---- */
 
-/* Fills facts from a header section (CRLF). */
+/* The fields of a header section that facts are read from; raw.p is NULL: absent. */
+struct notice_facts {
+	struct field message_id, from, to, subject, return_path;
+	bool known;
+};
+
+/* From fields that stand in `section`; what is kept stands in `copy`, which is the same octets. */
+void notice_facts_keep(struct notice_facts *out, const struct field *fields, uint32_t count, struct slice section,
+	struct slice copy);
+/* Fills facts from the fields of a header section. */
+void notice_original_know(struct arena *a, const struct notice_facts *facts, struct slice header, struct notice_original *out);
+/* The same from the header section itself (CRLF). */
 void notice_original_read(struct arena *a, struct slice header, struct notice_original *out);
 /* The header section quoted in the text, lines ending in CRLF; empty if none. */
 struct slice notice_original_quoted(struct arena *a, const struct notice_text *t);
@@ -153,19 +169,26 @@ struct notice_reader {
 	struct slice report_type;
 	struct slice charset;		/* of the text part at hand */
 	char charset_text[40];		/* RFC 2978 section 2.3: mime-charset is no longer */
+	bool charset_known;		/* its text is converted as a whole (wire/charset.h) */
 	bool interesting;		/* its text is worth reading */
 	bool header_broken;		/* it ended in a line that is no field */
 	bool tls_report, dmarc_report;	/* an attachment of the kind */
+	struct notice_facts facts;	/* of the header section of the original, if it needs no second look */
 	struct slice original;		/* the header section of the first enclosed message */
 	bool original_cut, original_body;
 	bool enclosed;			/* some message is enclosed, be it empty */
 	uint32_t broken;		/* number of the enclosed message if its header section is; 0: it is not */
 	uint32_t watched;		/* number of the part whose message is watched; 0: none yet */
 	bool watching_body;
+	struct slice words;		/* the text that speaks for the notice; once all is there */
+	struct notice_text text;	/* what it says, once somebody has asked */
+	bool text_read;
 	struct notice *out;
 };
 
+/* What the text says. It is read when somebody asks for the first time, since structure says enough of most notices. */
+const struct notice_text *notice_words(struct notice_reader *r);
 /* Kind, evidence and recipients, into r->out; the original has been read. */
-void notice_judge(struct notice_reader *r, const struct notice_text *t);
+void notice_judge(struct notice_reader *r);
 
 #endif

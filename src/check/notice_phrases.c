@@ -3,20 +3,14 @@
  *
  * They were collected from the documentation and the output of the systems, and each is short enough to survive
  * a new release and long enough not to be said by people in passing. Matching is by substring in a text folded to lower
- * case and single spaces. One walk over the text looks each word up by its first octets, so that the
- * length of the table costs nothing.
+ * case and single spaces (check/phrase_index.h), so that the length of the table costs nothing.
  *
  * Rejected: regular expressions (time that depends on the text), one table per product (most sentences are shared, and a
  * product that is not known would be missed).
  */
 #include "check/notice_part.h"
 
-#include "base/log.h"
-
-struct phrase {
-	const char *text;
-	unsigned bits;
-};
+#include "check/phrase_index.h"
 
 #define F SAYS_FAILED
 #define X SAYS_FAULT
@@ -514,147 +508,59 @@ static const struct phrase subjects[] = {
 
 /* ---- matching ---- */
 
-#define LEAD 4u			/* octets that a phrase has at least */
-#define BUCKET_BITS 10
-#define BUCKETS (1u << BUCKET_BITS)
-#define PHRASES_MAX 1024u
-#define MARKER_LINE_MAX 120u
-
 _Static_assert(sizeof(phrases) / sizeof(phrases[0]) <= PHRASES_MAX, "the index has room for all phrases");
 
-struct phrase_index {
-	const struct phrase *table;
-	uint16_t first[BUCKETS];	/* 1 + place in the table, 0: none */
-	uint16_t next[PHRASES_MAX];
-	uint32_t lead[PHRASES_MAX];	/* the first octets: few phrases of a bucket have those of the text */
-	uint8_t length[PHRASES_MAX];
-	bool built;
-};
-
-static uint32_t lead_of(const char *p)
+static void note(void *arg, const struct phrase *p, size_t length, size_t at)
 {
-	uint32_t lead;
+	struct said *found = arg;
 
-	memcpy(&lead, p, LEAD);
-	return lead;
-}
-
-/* The product's upper bits depend on all four octets. */
-static unsigned bucket_of(uint32_t lead)
-{
-	return lead * 0x9e3779b1u >> (32 - BUCKET_BITS);
-}
-
-/* Workers are single-threaded; the index is made once from a constant table. */
-static void index_build(struct phrase_index *x, const struct phrase *table)
-{
-	if (x->built)
-		return;
-	for (uint16_t i = 0; table[i].text; i++) {
-		size_t n = strlen(table[i].text);
-		unsigned b;
-		if (table[i].bits == 0)
-			continue;
-		BUG_ON(n < LEAD || n > UINT8_MAX);
-		x->length[i] = (uint8_t)n;
-		x->lead[i] = lead_of(table[i].text);
-		b = bucket_of(x->lead[i]);
-		x->next[i] = x->first[b];
-		x->first[b] = (uint16_t)(i + 1);
+	if (found->first.n == 0 && (p->bits & ~(unsigned)SAYS_FAULT)) {
+		found->first = slice_make(p->text, length);
+		found->at = at;
 	}
-	x->table = table;
-	x->built = true;
+	found->bits |= p->bits;
 }
 
-/* The phrases that stand at the place. */
-static void index_match(const struct phrase_index *x, struct slice s, size_t at, unsigned which, struct said *found)
+struct said phrases_in_text(struct slice folded)
 {
-	uint32_t lead = lead_of(s.p + at);
-
-	for (uint16_t i = x->first[bucket_of(lead)]; i; i = x->next[i - 1]) {
-		const struct phrase *p = &x->table[i - 1];
-		size_t n = x->length[i - 1];
-		if (x->lead[i - 1] != lead || !(p->bits & which) || n > s.n - at ||
-		    memcmp(s.p + at + LEAD, p->text + LEAD, n - LEAD) != 0)
-			continue;
-		if (found->first.n == 0 && (p->bits & ~(unsigned)SAYS_FAULT)) {
-			found->first = slice_make(p->text, n);
-			found->at = at;
-		}
-		found->bits |= p->bits;
-	}
-}
-
-/* A phrase begins a word; what is beyond ASCII counts as the beginning of one. */
-static struct said index_search(const struct phrase_index *x, struct slice s, unsigned which)
-{
+	static struct phrase_index index;
 	struct said found = { .bits = 0 };
-	bool in_word = false;
 
-	for (size_t at = 0; at + LEAD <= s.n; at++) {
-		char c = s.p[at];
-		if (!in_word || (c & 0x80))
-			index_match(x, s, at, which, &found);
-		in_word = ascii_alpha(c) || ascii_digit(c);
-	}
+	phrase_index_build(&index, phrases, ~0u);
+	phrase_index_search(&index, folded, note, &found);
 	return found;
 }
 
-struct said phrases_in_text(struct slice folded, unsigned which)
+bool phrases_challenge(struct slice folded)
 {
 	static struct phrase_index index;
+	struct said found = { .bits = 0 };
 
-	index_build(&index, phrases);
-	return index_search(&index, folded, which);
+	phrase_index_build(&index, phrases, SAYS_CHALLENGE);
+	phrase_index_search(&index, folded, note, &found);
+	return found.bits != 0;
 }
 
 struct said phrases_in_subject(struct slice folded)
 {
 	static struct phrase_index index;
-	struct said in_text = phrases_in_text(folded, ~0u), in_subject;
+	struct said in_text = phrases_in_text(folded), in_subject = { .bits = 0 };
 
-	index_build(&index, subjects);
-	in_subject = index_search(&index, folded, ~0u);
+	phrase_index_build(&index, subjects, ~0u);
+	phrase_index_search(&index, folded, note, &in_subject);
 	if (in_text.first.n == 0)
 		in_text.first = in_subject.first;
 	in_text.bits |= in_subject.bits;
 	return in_text;
 }
 
-/* Into `out`, at most `room` octets; returns how many. */
-static size_t fold(char *out, struct slice text, size_t room)
-{
-	size_t n = 0;
-	bool space = true;
-
-	for (size_t i = 0; i < text.n && n < room; i++) {
-		unsigned char c = (unsigned char)text.p[i];
-		/* The typographic apostrophe and the non-breaking space (UTF-8) are what they stand for. */
-		if (c == 0xe2 && i + 2 < text.n && text.p[i + 1] == '\x80' &&
-		    (text.p[i + 2] == '\x99' || text.p[i + 2] == '\x98')) {
-			c = '\'';
-			i += 2;
-		} else if (c == 0xc2 && i + 1 < text.n && text.p[i + 1] == '\xa0') {
-			c = ' ';
-			i++;
-		}
-		if (c <= ' ' && (c == ' ' || (c >= '\t' && c <= '\r'))) {
-			if (!space)
-				out[n++] = ' ';
-			space = true;
-			continue;
-		}
-		out[n++] = ascii_lower((char)c);
-		space = false;
-	}
-	return n;
-}
-
 struct slice phrases_fold(struct arena *a, struct slice text, size_t room)
 {
-	char *out = arena_alloc(a, (text.n < room ? text.n : room) + 1);
+	struct folding f = { .room = text.n < room ? text.n : room };
 
-	return slice_make(out, fold(out, text, room));
+	f.p = arena_alloc(a, f.room + 1);
+	folding_add(&f, text);
+	return slice_make(f.p, f.n);
 }
 
 /* ---- what announces the returned message ---- */
@@ -673,13 +579,12 @@ static const struct phrase markers[] = {
 	{ NULL, 0 },
 };
 
-bool phrases_marker(struct slice line)
+bool phrases_marker(struct slice folded)
 {
 	static struct phrase_index index;
-	char folded[MARKER_LINE_MAX];
+	struct said found = { .bits = 0 };
 
-	if (line.n > MARKER_LINE_MAX || line.n < 8)
-		return false;
-	index_build(&index, markers);
-	return index_search(&index, slice_make(folded, fold(folded, line, MARKER_LINE_MAX)), ~0u).bits != 0;
+	phrase_index_build(&index, markers, ~0u);
+	phrase_index_search(&index, folded, note, &found);
+	return found.bits != 0;
 }

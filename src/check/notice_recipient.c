@@ -14,9 +14,13 @@
 
 /* ---- addresses in text ---- */
 
+/* RFC 5322 section 3.2.3: atext, and the dot; a bit for each octet of ASCII. RFC 6532 section 3.2: what is beyond it. */
 static bool is_local_char(char c)
 {
-	return ascii_alpha(c) || ascii_digit(c) || (unsigned char)c >= 0x80 || memchr("!#$%&'*+-/=?^_`{|}~.", c, 20);
+	static const uint64_t inside[2] = { 0xa3ffecfa00000000, 0x7fffffffc7fffffe };
+	unsigned char u = (unsigned char)c;
+
+	return u >= 0x80 || (inside[u >> 6] >> (u & 63) & 1);
 }
 
 static bool is_domain_char(char c)
@@ -81,8 +85,12 @@ void notice_recipient_add(struct arena *a, struct notice *out, const struct noti
 struct slice notice_status_in(struct slice s)
 {
 	for (size_t i = 0; i + 5 <= s.n; i++) {
+		const char *dot = memchr(s.p + i + 1, '.', s.n - i - 1);
 		struct slice status;
-		if ((s.p[i] != '5' && s.p[i] != '4' && s.p[i] != '2') || s.p[i + 1] != '.')
+		if (!dot)
+			break;
+		i = (size_t)(dot - s.p) - 1;
+		if (s.p[i] != '5' && s.p[i] != '4' && s.p[i] != '2')
 			continue;
 		if (i > 0 && (ascii_digit(s.p[i - 1]) || s.p[i - 1] == '.' || ascii_alpha(s.p[i - 1])))
 			continue;
@@ -103,6 +111,7 @@ struct search {
 	const struct notice_text_context *context;
 	struct notice *out;
 	uint32_t *at_line;	/* for each recipient, where it was found, or NOWHERE */
+	uint32_t *ats, at_count;	/* the lines with an at sign, without which there is no address */
 	bool given;		/* the recipients are known; only their places are looked for */
 };
 
@@ -175,13 +184,13 @@ static struct slice without_bullet(struct slice line)
 /* The line asks the reader to write to somebody. */
 static bool is_contact(struct arena *a, const struct notice_text *t, uint32_t i)
 {
-	static const char *const words[] = { "contact", "please send", "further assistance", "for help", "questions",
-		"forward this", "mail to:", "reply to", "abuse@", "helpdesk", "postmaster@", "if you ", "for assistance",
-		"more information", "administrator", NULL };
+	static const struct slice words[] = { NAME("contact"), NAME("please send"), NAME("further assistance"), NAME("for help"), NAME("questions"),
+		NAME("forward this"), NAME("mail to:"), NAME("reply to"), NAME("abuse@"), NAME("helpdesk"),
+		NAME("postmaster@"), NAME("if you "), NAME("for assistance"), NAME("more information"), NAME("administrator") };
 	struct slice line = phrases_fold(a, t->lines[i], 200);
 
-	for (size_t k = 0; words[k]; k++)
-		if (slice_search(line, slice_of(words[k])) >= 0)
+	for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++)
+		if (slice_search(line, words[k]) >= 0)
 			return true;
 	return false;
 }
@@ -189,7 +198,8 @@ static bool is_contact(struct arena *a, const struct notice_text *t, uint32_t i)
 /* An address begins the line. */
 static void at_line_start(struct search *s)
 {
-	for (uint32_t i = 0; i < s->t->end; i++) {
+	for (uint32_t at = 0; at < s->at_count; at++) {
+		uint32_t i = s->ats[at];
 		struct slice line = without_bullet(s->t->lines[i]), rest;
 		size_t n = notice_address_at(line);
 		if (n == 0)
@@ -219,17 +229,18 @@ static bool is_quoted_to(const struct notice_text *t, uint32_t i)
 }
 
 /* Behind a label. */
-static void at_label(struct search *s, const char *const *labels)
+static void at_label(struct search *s, const struct slice *labels)
 {
-	for (uint32_t i = 0; i < s->t->end; i++) {
+	for (uint32_t at_line = 0; at_line < s->at_count; at_line++) {
+		uint32_t i = s->ats[at_line];
 		struct slice line = phrases_fold(s->arena, s->t->lines[i], 400);
-		for (size_t k = 0; labels[k] && !is_quoted_to(s->t, i); k++) {
-			ptrdiff_t at = slice_search(line, slice_of(labels[k])), semicolon;
+		for (size_t k = 0; labels[k].n > 0 && !is_quoted_to(s->t, i); k++) {
+			ptrdiff_t at = slice_search(line, labels[k]), semicolon;
 			struct slice rest;
 			size_t n;
 			if (at < 0)
 				continue;
-			rest = slice_from(line, (size_t)at + strlen(labels[k]));
+			rest = slice_from(line, (size_t)at + labels[k].n);
 			semicolon = slice_find(slice_head(rest, 12), ';');
 			if (semicolon >= 0)
 				rest = slice_from(rest, (size_t)semicolon + 1);
@@ -264,7 +275,8 @@ static void at_local_part(struct search *s)
 /* "550 <bob@example.net>... User unknown" */
 static void in_reply(struct search *s)
 {
-	for (uint32_t i = 0; i < s->t->end; i++) {
+	for (uint32_t at = 0; at < s->at_count; at++) {
+		uint32_t i = s->ats[at];
 		struct slice line = slice_trim(s->t->lines[i]);
 		if (slice_starts(line, SLICE("<<<")))
 			line = slice_trim(slice_from(line, 3));
@@ -283,9 +295,10 @@ static void in_reply(struct search *s)
 /* Anywhere. */
 static void in_sentence(struct search *s, bool contacts)
 {
-	for (uint32_t i = 0; i < s->t->end; i++) {
+	for (uint32_t at = 0; at < s->at_count; at++) {
+		uint32_t i = s->ats[at];
 		struct slice line = s->t->lines[i];
-		if (slice_find(line, '@') < 0 || is_quoted_to(s->t, i) || (!contacts && is_contact(s->arena, s->t, i)))
+		if (is_quoted_to(s->t, i) || (!contacts && is_contact(s->arena, s->t, i)))
 			continue;
 		for (size_t k = 0; k < line.n && k < 1000; k++) {
 			bool begins = k == 0 || !is_local_char(line.p[k - 1]) || line.p[k - 1] == '=' ||
@@ -315,7 +328,7 @@ static struct slice one_line(struct arena *a, struct slice text)
 	text = slice_head(text, DIAGNOSTIC_MAX * 2);
 	while (text.n > 0 && out.n < DIAGNOSTIC_MAX) {
 		size_t n = 0;
-		while (n < text.n && !memchr(" \t\r\n", text.p[n], 4))
+		while (n < text.n && !ascii_space(text.p[n]))
 			n++;
 		word = slice_head(text, n);
 		text = slice_from(text, n + 1);
@@ -353,17 +366,36 @@ static void describe(struct search *s)
 		r->status = notice_status_in(lines_between(s->t, 0, s->t->end));
 }
 
+/* The lines of the notice's own that have an at sign, in one walk over the text. */
+static void ats_find(struct search *s)
+{
+	const struct notice_text *t = s->t;
+	struct slice rest = t->end > 0 ? lines_between(t, 0, t->end) : SLICE_NULL;
+	uint32_t line = 0;
+	ptrdiff_t at;
+
+	s->ats = arena_alloc(s->arena, arena_times(t->end + 1, sizeof(*s->ats)));
+	while ((at = slice_find(rest, '@')) >= 0) {
+		const char *p = rest.p + at;
+		while (t->lines[line].p + t->lines[line].n <= p)
+			line++;
+		s->ats[s->at_count++] = line;
+		rest = line + 1 < t->end ? lines_between(t, line + 1, t->end) : SLICE_NULL;
+	}
+}
+
 void notice_text_recipients(struct arena *a, const struct notice_text *t, const struct notice_text_context *context,
 	struct notice *out)
 {
-	static const char *const transcript[] = { "rcpt to:", NULL };
-	static const char *const labels[] = { "recipient:", "recipients:", "delivery failed:", "address:", "to:",
-		"the recipient was:", "user:", "empf\xc3\xa4nger:", "destinataire:", "destinatario:", "for:", NULL };
+	static const struct slice transcript[] = { NAME("rcpt to:"), { NULL, 0 } };
+	static const struct slice labels[] = { NAME("recipient:"), NAME("recipients:"), NAME("delivery failed:"), NAME("address:"), NAME("to:"), NAME("the recipient was:"),
+		NAME("user:"), NAME("empf\xc3\xa4nger:"), NAME("destinataire:"), NAME("destinatario:"), NAME("for:"), { NULL, 0 } };
 	struct search s = { .arena = a, .t = t, .context = context, .out = out, .given = out->recipient_count > 0,
 		.at_line = arena_array(a, uint32_t, NOTICE_RECIPIENTS_MAX) };
 
 	for (size_t i = 0; i < NOTICE_RECIPIENTS_MAX; i++)
 		s.at_line[i] = NOWHERE;
+	ats_find(&s);
 	at_line_start(&s);
 	if (out->recipient_count == 0) {
 		at_label(&s, transcript);

@@ -7,22 +7,27 @@
  */
 #include "check/notice_part.h"
 
-#define FOLDED_MAX 6000u	/* of the notice's own words */
+#include "check/phrase_index.h"
+
+#define MARKER_LINE_MIN 8u	/* octets of a line that announces the returned message */
+#define MARKER_LINE_MAX 120u
 #define FIELD_RUN 3u		/* header fields in a row make a header section */
 
 /* ---- lines ---- */
 
-static void lines_split(struct arena *a, struct slice text, struct notice_text *out)
+void notice_text_lines(struct arena *a, struct slice text, struct notice_text *out)
 {
-	uint32_t cap = 64;
+	size_t cap = text.n / 24 + 16;
 
-	out->lines = arena_array(a, struct slice, cap);
+	out->lines = arena_alloc(a, cap * sizeof(*out->lines));
 	while (text.n > 0 && out->count < NOTICE_LINES_MAX) {
-		struct slice line = slice_split(&text, '\n');
+		const char *lf = memchr(text.p, '\n', text.n);
+		struct slice line = slice_head(text, lf ? (size_t)(lf - text.p) : text.n);
+		text = slice_from(text, line.n + 1);
 		if (line.n > 0 && line.p[line.n - 1] == '\r')
 			line.n--;
 		if (out->count == cap) {
-			struct slice *grown = arena_array(a, struct slice, cap * 2);
+			struct slice *grown = arena_alloc(a, cap * 2 * sizeof(*grown));
 			memcpy(grown, out->lines, cap * sizeof(*grown));
 			out->lines = grown;
 			cap *= 2;
@@ -101,34 +106,75 @@ static bool is_named(struct slice line)
 	return n > 0 && slice_starts(slice_from(line, n + 1), SLICE(">:"));
 }
 
-static void end_find(struct notice_text *t)
-{
-	uint32_t announced = t->count;
+/* The text as far as it is folded. Each octet is folded once: for the lines that announce something, and for the words of the
+ * notice, which are what was folded when the end is found. */
+struct reading {
+	struct notice_text *text;
+	struct slice rest;		/* of the text, not yet folded */
+	struct folding folded;
+	uint32_t first_named;		/* line; count: none */
+	size_t announced_at;		/* how much was folded before the line that announced something */
+};
 
-	t->end = t->header_line = t->count;
+/* The line, folded; it is the next one. */
+static struct slice line_fold(struct reading *r, uint32_t i, char *room)
+{
+	const struct notice_text *t = r->text;
+	const char *end = i + 1 < t->count ? t->lines[i + 1].p : t->lines[i].p + t->lines[i].n;
+	size_t before = r->folded.n, n = (size_t)(end - r->rest.p);
+	struct folding alone = { .p = room, .room = MARKER_LINE_MAX };
+
+	folding_add(&r->folded, slice_head(r->rest, n));
+	r->rest = slice_from(r->rest, n);
+	if (r->folded.n < r->folded.room)
+		return slice_make(r->folded.p + before, r->folded.n - before);
+	if (t->lines[i].n <= MARKER_LINE_MAX)
+		folding_add(&alone, t->lines[i]);
+	return slice_make(room, alone.n);
+}
+
+/* Finds the end of the notice's own words; returns how much of what is folded they are. */
+static size_t end_find(struct reading *r)
+{
+	struct notice_text *t = r->text;
+	uint32_t announced = t->count;
+	char room[MARKER_LINE_MAX];
+
+	t->end = t->header_line = r->first_named = t->count;
 	for (uint32_t i = 0; i < t->count && t->header_line == t->count; i++) {
-		struct slice line = t->lines[i];
+		size_t before = r->folded.n;
+		struct slice line = t->lines[i], folded = line_fold(r, i, room);
 		if (line.n < 4)
 			continue;
 		if (header_at(t, i, false)) {
 			t->end = announced < i ? announced : i;
 			t->header_line = i;
-			return;
+			return announced < i ? r->announced_at : before;
 		}
-		if (is_named(line))		/* the notice still speaks */
+		if (is_named(line)) {		/* the notice still speaks */
 			announced = t->count;
-		if (phrases_marker(line)) {
+			if (r->first_named == t->count)
+				r->first_named = i;
+		}
+		if (line.n >= MARKER_LINE_MIN && line.n <= MARKER_LINE_MAX && phrases_marker(folded)) {
 			uint32_t header = header_after(t, i);
-			if (header < t->count)
+			if (header < t->count) {
 				t->end = i;
-			else if (is_decorated(line) && i > 3 && announced == t->count)
+				r->announced_at = before;
+			} else if (is_decorated(line) && i > 3 && announced == t->count) {
 				announced = i;
+				r->announced_at = before;
+			}
 			t->header_line = header;
 		}
 	}
 	/* Announced, and then other things than a header section. */
 	if (t->end == t->count)
 		t->end = announced;
+	if (t->end < t->count)
+		return r->announced_at;
+	folding_add(&r->folded, r->rest);
+	return r->folded.n;
 }
 
 struct slice notice_text_behind_fields(struct arena *a, struct slice text)
@@ -136,7 +182,7 @@ struct slice notice_text_behind_fields(struct arena *a, struct slice text)
 	struct notice_text t = { .count = 0 };
 	unsigned fields = 0;
 
-	lines_split(a, text, &t);
+	notice_text_lines(a, text, &t);
 	for (uint32_t i = 0; i < t.count; i++) {
 		fields += notice_known_field(t.lines[i]) > 0;
 		if (slice_trim(t.lines[i]).n == 0)
@@ -147,16 +193,16 @@ struct slice notice_text_behind_fields(struct arena *a, struct slice text)
 
 void notice_text_read(struct arena *a, struct slice text, struct notice_text *out)
 {
-	struct slice own;
+	struct reading r = { .text = out, .rest = text, .folded.room = text.n < NOTICE_FOLDED_MAX ? text.n : NOTICE_FOLDED_MAX };
+	size_t own;
 
 	*out = (struct notice_text){ .count = 0 };
-	lines_split(a, text, out);
-	end_find(out);
-	own = out->end < out->count ? slice_make(text.p, (size_t)(out->lines[out->end].p - text.p)) : text;
-	for (uint32_t i = 0; i < out->end && !out->named; i++)
-		out->named = is_named(out->lines[i]);
-	out->folded = phrases_fold(a, own, FOLDED_MAX);
-	out->says = phrases_in_text(out->folded, ~0u);
+	notice_text_lines(a, text, out);
+	r.folded.p = arena_alloc(a, r.folded.room + 1);
+	own = end_find(&r);
+	out->named = r.first_named < out->end;
+	out->folded = slice_make(r.folded.p, own);
+	out->says = phrases_in_text(out->folded);
 	out->json = out->folded.n > 0 && out->folded.p[0] == '{' &&
 		(slice_search(slice_head(out->folded, 200), SLICE("\"notificationtype\"")) >= 0 ||
 		 slice_search(slice_head(out->folded, 200), SLICE("\"eventtype\"")) >= 0);

@@ -5,6 +5,10 @@
  * counted by the caller. The field Spurn-Sent has 128 and is bound to Message-ID, sender and time; it does not name the
  * recipients, since each of them sees it.
  *
+ * Identifiers of keys are single digits, and nearly every site begins with the same one. So the field names the fingerprint of its key,
+ * too: the mark of another Spurn that handled the message on its way is not one of ours that fails. (A tag has no room for it.
+ * One of another host of the same domain is known by the ledger: bounce.h.)
+ *
  * The day of a tag is modulo 1000, so it comes round after less than three years: what lies more than one life ahead or behind is
  * old. A key that was renewed meanwhile fails it anyway.
  */
@@ -100,6 +104,17 @@ enum proof_answer proof_tag_check(const struct proof_keys *keys, struct slice ta
 	return left >= 1000 - (int)life ? PROOF_EXPIRED : PROOF_OLD;
 }
 
+uint32_t proof_tag_day(struct slice tag, uint32_t life, time_t now)
+{
+	uint64_t today = (uint64_t)(now / DAY), day;
+
+	if (tag.n != TAG_LENGTH || !slice_number(slice_head(tag, 4), 9999, &day))
+		return 0;
+	/* The tag says until when it is good: at most life days and one, behind today. */
+	day = today + (day % 1000 + 1000 - today % 1000) % 1000;
+	return day > today + life + 1 ? 0 : (uint32_t)(day - life);
+}
+
 /* ---- traces ---- */
 
 static void add_part(struct str *text, struct slice part)
@@ -130,6 +145,7 @@ static void trace_hash(const struct proof_key *key, const struct slice *parts, s
 
 struct trace {
 	struct slice key, time, sender, hash;
+	struct slice fingerprint;	/* empty: not said */
 };
 
 static void hash_trace(const struct proof_key *key, const struct trace *t, struct slice message_id, char *out)
@@ -159,7 +175,8 @@ struct slice proof_trace_make(struct arena *a, const struct proof_keys *keys, st
 	t = (struct trace){ .key = slice_make(&key->id, 1), .sender = slice_of(sender),
 		.time = slice_of(arena_printf(a, "%lld", (long long)now)) };
 	hash_trace(key, &t, message_id, hash);
-	return slice_of(arena_printf(a, "v=1; k=%c; t=%lld; s=%s; h=%s", key->id, (long long)now, sender, hash));
+	return slice_of(arena_printf(a, "v=1; k=%c; t=%lld; s=%s; h=%s; f=%s", key->id, (long long)now, sender, hash,
+		key->fingerprint));
 }
 
 /* false: not a trace of this version. */
@@ -175,6 +192,7 @@ static bool trace_parse(struct trace *out, struct arena *a, struct slice value)
 	out->time = taglist_value(&list, SLICE("t"));
 	out->sender = taglist_value(&list, SLICE("s"));
 	out->hash = taglist_value(&list, SLICE("h"));
+	out->fingerprint = taglist_value(&list, SLICE("f"));
 	return out->key.n == 1;
 }
 
@@ -224,7 +242,7 @@ enum proof_answer proof_trace_check(const struct proof_keys *keys, struct slice 
 
 	if (trace_parse(&t, &scratch, value)) {
 		key = proof_keys_find(keys, t.key.p[0]);
-		if (key)
+		if (key && (t.fingerprint.n == 0 || slice_eq_nocase(t.fingerprint, slice_of(key->fingerprint))))
 			answer = judge_trace(&scratch, key, &t, canonical, message_id, life, now, sent);
 	}
 	arena_drop(&scratch);
@@ -275,13 +293,32 @@ static int srs_digit(char c)
 	return c >= '2' && c <= '7' ? c - '2' + 26 : -1;
 }
 
-static enum proof_answer srs_age(struct slice stamp, time_t now)
+/* Days; -1: no stamp. */
+static int srs_days_ago(struct slice stamp, time_t now)
 {
-	int high, low, age;
+	int high, low;
 
 	if (stamp.n != 2 || (high = srs_digit(stamp.p[0])) < 0 || (low = srs_digit(stamp.p[1])) < 0)
+		return -1;
+	return ((int)(now / DAY % SRS_DAYS) - (high * 32 + low) + SRS_DAYS) % SRS_DAYS;
+}
+
+uint32_t srs_day(const struct address_form *form, time_t now)
+{
+	struct slice rest = form->tag_text;
+	int age;
+
+	slice_split(&rest, '=');
+	age = form->tag == ADDRESS_TAG_SRS0 ? srs_days_ago(slice_split(&rest, '='), now) : -1;
+	return age < 0 || age > SRS_LIFE ? 0 : (uint32_t)(now / DAY - age);
+}
+
+static enum proof_answer srs_age(struct slice stamp, time_t now)
+{
+	int age = srs_days_ago(stamp, now);
+
+	if (age < 0)
 		return PROOF_FALSE;
-	age = ((int)(now / DAY % SRS_DAYS) - (high * 32 + low) + SRS_DAYS) % SRS_DAYS;
 	if (age <= SRS_LIFE || age == SRS_DAYS - 1)
 		return PROOF_VALID;
 	return age <= 2 * SRS_LIFE ? PROOF_EXPIRED : PROOF_OLD;

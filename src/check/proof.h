@@ -32,7 +32,10 @@ struct slice proof_tag_make(struct arena *a, const struct proof_keys *keys, cons
 enum proof_answer proof_tag_check(const struct proof_keys *keys, struct slice tag, struct slice canonical, uint32_t life,
 	time_t now);
 
-/* "v=1; k=3; t=1795420030; s=16 hex; h=32 hex": the value of a Spurn-Sent field. message_id: with its angle brackets, may be
+/* The day (since 1970, UTC) on which a tag that is good was made; 0: cannot be told. */
+uint32_t proof_tag_day(struct slice tag, uint32_t life, time_t now);
+
+/* "v=1; k=3; t=1795420030; s=16 hex; h=32 hex; f=8 hex" (f: the fingerprint of the key): the value of a Spurn-Sent field. message_id: with its angle brackets, may be
  * empty. SLICE_NULL: no key. */
 struct slice proof_trace_make(struct arena *a, const struct proof_keys *keys, struct slice canonical, struct slice message_id,
 	time_t now);
@@ -49,5 +52,7 @@ struct srs_secrets {
 void srs_secrets_parse(struct srs_secrets *out, struct slice text);
 /* form: of an address with an SRS tag. ABSENT: not of SRS, or no secret is known. */
 enum proof_answer srs_check(const struct srs_secrets *s, const struct address_form *form, time_t now);
+/* The day (since 1970, UTC) that the stamp of an SRS0 address names; 0: cannot be told. */
+uint32_t srs_day(const struct address_form *form, time_t now);
 
 #endif

@@ -117,22 +117,34 @@ const struct notice_watch *returned_watch(struct returned *r)
 
 /* ---- the end ---- */
 
+static bool is_too_old(const struct returned *r, const struct dkim_facts *f, int64_t now)
+{
+	return r->conf.life && f->signed_at && now - f->signed_at > r->conf.life;
+}
+
 /* What the signatures come to: the best of them. */
-static ASYNC enum result ask(struct dkim_check *check, struct dns *dns, struct dkim_keys *keys, int64_t now,
-	struct returned_answer *out, deadline until)
+static ASYNC enum result ask(const struct returned *r, struct dkim_check *check, struct dns *dns, struct dkim_keys *keys,
+	int64_t now, struct returned_answer *out, deadline until)
 {
 	struct auth_facts facts = { .dkim = NULL };
 	struct findings unused = { .first = NULL };
-	enum result result;
+	enum result result = RESULT_FAIL;
 
 	dkim_finish(check, dns, keys, now, &facts, &unused, until);
-	result = dkim_best(&facts);
-	for (const struct dkim_facts *f = facts.dkim; f; f = f->next)
-		if (f->result == RESULT_PASS) {
-			out->domain = f->domain;
-			out->signature = f->signature_start;
+	for (const struct dkim_facts *f = facts.dkim; f; f = f->next) {
+		if (f->result == RESULT_TEMPERROR && result == RESULT_FAIL)
+			result = RESULT_TEMPERROR;
+		if (f->result != RESULT_PASS)
+			continue;
+		if (is_too_old(r, f, now)) {
+			out->too_old = true;
+			continue;
 		}
-	return result == RESULT_PASS || result == RESULT_TEMPERROR ? result : RESULT_FAIL;
+		result = RESULT_PASS;
+		out->domain = f->domain;
+		out->signature = f->signature_start;
+	}
+	return result;
 }
 
 ASYNC void returned_verify(struct returned *r, const struct notice_original *o, struct dns *dns, struct dkim_keys *keys,
@@ -148,12 +160,12 @@ ASYNC void returned_verify(struct returned *r, const struct notice_original *o, 
 	if (!dns || o->header_truncated || header_count(h, SLICE("From")) != 1 || !bears_ours(r, h))
 		return;
 	if (with_body) {
-		out->result = ask(r->check, dns, keys, now, out, until);
+		out->result = ask(r, r->check, dns, keys, now, out, until);
 		if (out->result != RESULT_FAIL)
 			return;
 	}
 	alone = begin_check(r, h, NULL);
-	result = ask(alone, dns, keys, now, out, until);
+	result = ask(r, alone, dns, keys, now, out, until);
 	if (!with_body)
 		out->result = result;
 	else

@@ -4,6 +4,9 @@
  * It is looked at while it passes, since its body is kept by nobody. If the body came back, it has to be what was
  * signed: else anybody who holds the header section of one message of ours could put his own text under it. If it did not, or
  * was cut, the header section speaks alone; many servers return no more.
+ *
+ * Signed mail lies in archives that everybody can read, for years, and keys stay in DNS: one that says when it was made (t=) is no
+ * proof any more when a tag or mark of that day would be none. Of one that does not say so nothing is known.
  */
 #ifndef SPURN_CHECK_RETURNED_H
 #define SPURN_CHECK_RETURNED_H
@@ -16,6 +19,7 @@ struct returned_conf {
 	const struct dkim_conf *dkim;
 	bool (*ours)(void *arg, struct slice domain);
 	void *arg;
+	int64_t life;		/* seconds that a signature proves for, by its t=; 0: for ever */
 };
 
 struct returned;
@@ -29,6 +33,7 @@ struct returned_answer {
 	enum result result;	/* PASS; FAIL: none is good; TEMPERROR: a key could not be asked for; NONE: none of ours is there */
 	struct slice domain;	/* of the good signature */
 	struct slice signature;	/* the beginning of its b=, which nobody else can make another of */
+	bool too_old;		/* one is good, and was made longer than `life` ago */
 	bool other_body;	/* the signature is good for the header section, and the body is not what was signed */
 };
 

@@ -4,7 +4,7 @@
  * A message is one entry under the hash of Message-ID and sender, with the hashes of up to nine recipients inside; so the ordinary
  * message costs 24 octets and one put, and a look-up one get. A message that comes in several transactions is
  * put together again. A second entry says that the sender wrote to the domain; it is renewed
- * once a day, so that correspondents cost nothing more.
+ * once a day, so that correspondents cost nothing more. A third one counts what a sender sent on a day: a tag stands for all of that.
  *
  * Rejected: an entry per recipient (twice the puts for the ordinary message); a Bloom filter (it forgets nothing, and cannot
  * say when).
@@ -125,11 +125,80 @@ static enum store_status put_pair(struct store *s, struct slice sender, struct s
 	return store_put(s, STORE_SENT, &key, &value);
 }
 
+static struct store_key day_key(const struct store *s, struct slice sender, uint32_t day)
+{
+	return key_of(s, "day", sender, slice_make((const char *)&day, sizeof(day)), SLICE_NULL);
+}
+
+enum store_status sent_on_day(struct store *s, struct slice sender, uint32_t day, struct sent_day *out)
+{
+	struct store_key key = day_key(s, sender, day);
+	struct store_value value;
+	enum store_status status = store_get(s, STORE_SENT, &key, &value);
+
+	*out = (struct sent_day){ 0 };
+	if (status != STORE_OK)
+		return status;
+	if (value.length != sizeof(*out))
+		return STORE_NOT_FOUND;
+	memcpy(out, value.bytes, sizeof(*out));
+	return STORE_OK;
+}
+
+/* Workers that count at the same moment may lose one; the limits that this is for have room for it. Kept for as long as notices
+ * are counted. */
+static enum store_status add_to_day(struct store *s, struct slice sender, uint32_t messages, uint32_t recipients, time_t now,
+	uint32_t life)
+{
+	uint32_t day = (uint32_t)(now / DAY);
+	struct store_key key = day_key(s, sender, day);
+	struct store_value value = { .length = sizeof(struct sent_day), .expires = expiry(now, 2 * life) };
+	struct sent_day sums;
+
+	if (sent_on_day(s, sender, day, &sums) == STORE_TROUBLE)
+		return STORE_TROUBLE;
+	sums.messages += messages;
+	sums.recipients += recipients;
+	memcpy(value.bytes, &sums, sizeof(sums));
+	return store_put(s, STORE_SENT, &key, &value);
+}
+
+/* ---- tags of others ---- */
+
+static struct store_key tag_key(const struct store *s, struct slice tag, struct slice sender)
+{
+	char folded[16];
+	size_t n = tag.n < sizeof(folded) ? tag.n : sizeof(folded);
+
+	for (size_t i = 0; i < n; i++)
+		folded[i] = ascii_lower(tag.p[i]);
+	return key_of(s, "tag", slice_make(folded, n), sender, SLICE_NULL);
+}
+
+enum store_status sent_tag_put(struct store *s, struct slice tag, struct slice sender, time_t now, uint32_t life)
+{
+	struct store_key key = tag_key(s, tag, sender);
+	struct store_value value = { .length = 1, .expires = expiry(now, life) };
+
+	return store_put(s, STORE_SENT, &key, &value);
+}
+
+enum store_status sent_tag_known(struct store *s, struct slice tag, struct slice sender)
+{
+	struct store_key key = tag_key(s, tag, sender);
+	struct store_value value;
+
+	return store_get(s, STORE_SENT, &key, &value);
+}
+
+/* ---- a transaction ---- */
+
 enum store_status sent_put(struct store *s, struct slice message_id, struct slice sender, const struct slice *recipients,
 	uint32_t count, time_t now, uint32_t life)
 {
 	uint32_t expires = expiry(now, life);
 	enum store_status worst = STORE_OK, status;
+	uint32_t before;
 	struct sent_entry e;
 
 	status = message_id.n ? sent_find(s, message_id, sender, &e) : STORE_NOT_FOUND;
@@ -139,6 +208,7 @@ enum store_status sent_put(struct store *s, struct slice message_id, struct slic
 		e = (struct sent_entry){ .when = now };
 	if (status == STORE_NOT_FOUND)
 		e.when = now;
+	before = e.recipients;
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t hash = recipient_hash(s, recipients[i]);
 
@@ -152,6 +222,8 @@ enum store_status sent_put(struct store *s, struct slice message_id, struct slic
 		else if (put_outside(s, message_id, sender, recipients[i], expires) != STORE_OK)
 			worst = STORE_TROUBLE;
 	}
+	if (add_to_day(s, sender, status == STORE_NOT_FOUND, message_id.n ? e.recipients - before : count, now, life) != STORE_OK)
+		worst = STORE_TROUBLE;
 	return message_id.n == 0 || put_row(s, &e, expires) == STORE_OK ? worst : STORE_TROUBLE;
 }
 

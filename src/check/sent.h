@@ -34,6 +34,19 @@ enum store_status sent_has_recipient(struct store *s, const struct sent_entry *e
 /* STORE_OK: sender has written to somebody at domain; *when: about the last time (to a day). */
 enum store_status sent_wrote_to(struct store *s, struct slice sender, struct slice domain, time_t *when);
 
+/* What a sender sent on a day: messages (those without Message-ID as often as they came), and recipients of them. */
+struct sent_day {
+	uint32_t messages, recipients;
+};
+/* day: since 1970, UTC. STORE_NOT_FOUND: nothing left here then. */
+enum store_status sent_on_day(struct store *s, struct slice sender, uint32_t day, struct sent_day *out);
+
+/* Mail of a sender left here under a tag that another host of the site had given it, and that claims a key of ours: when it comes
+ * back, it is no forgery. tag: KDDDHHHHHH in any case of letters. */
+enum store_status sent_tag_put(struct store *s, struct slice tag, struct slice sender, time_t now, uint32_t life);
+/* STORE_OK: it did. */
+enum store_status sent_tag_known(struct store *s, struct slice tag, struct slice sender);
+
 /* Notices about one thing: a message, a tag, a pair of sender and domain. */
 struct sent_counts {
 	uint32_t all;

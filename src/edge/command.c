@@ -189,7 +189,7 @@ static ASYNC struct reply cmd_starttls(struct session *s, const struct command *
 	if (tls_facts(&s->stream, &facts)) {
 		s->client.tls_version = facts.version;
 		s->client.tls_cipher = facts.cipher;
-		s->client.tls_bits = facts.bits;
+		s->client.tls_bits = (uint16_t)facts.bits;
 	}
 	s->client.tls = true;
 	edge_count(s->edge, EDGE_TLS_SESSIONS, 1);

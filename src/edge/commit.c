@@ -91,9 +91,11 @@ static void put(struct transaction *tx, const struct store_key *key, enum commit
 		trouble(tx);
 }
 
-/* Nothing was delivered by this try. A doubt left by an earlier one stays. */
+/* Nothing was delivered by this try. A doubt left by an earlier one stays, and so does what may be another session's. */
 static void drop(struct transaction *tx, const struct recipient *r, const struct store_key *key)
 {
+	if (!r->claimed)
+		return;
 	if (r->in_doubt)
 		put(tx, key, COMMIT_LOST);
 	else if (store_delete(store_of(tx), STORE_COMMIT, key) == STORE_TROUBLE)
@@ -108,7 +110,7 @@ static bool entry_is_held(const struct transaction *tx, const struct commit_entr
 	return entry->state == COMMIT_OPEN && e->worker_alive && e->worker_alive(entry->slot, entry->generation);
 }
 
-enum claim { CLAIM_OURS, CLAIM_DELIVERED, CLAIM_HELD };
+enum claim { CLAIM_OURS, CLAIM_DELIVERED, CLAIM_HELD, CLAIM_FAILED };
 
 static enum claim claim(struct transaction *tx, struct recipient *r, const struct store_key *key)
 {
@@ -118,7 +120,7 @@ static enum claim claim(struct transaction *tx, struct recipient *r, const struc
 
 	if (store_claim(store_of(tx), STORE_COMMIT, key, &value, &won, &existing) != STORE_OK) {
 		trouble(tx);
-		return CLAIM_OURS;
+		return CLAIM_FAILED;
 	}
 	if (won)
 		return CLAIM_OURS;
@@ -163,6 +165,9 @@ enum commit_answer commit_begin(struct transaction *tx)
 		keys[i] = entry_key(tx, r);
 		switch (claim(tx, r, &keys[i])) {
 		case CLAIM_OURS:
+			r->claimed = true;
+			break;
+		case CLAIM_FAILED:
 			break;
 		case CLAIM_DELIVERED:
 			r->has_it = true;
@@ -244,7 +249,7 @@ void commit_lose(struct transaction *tx)
 			put(tx, &tx->commit_keys[i], COMMIT_DELIVERED);
 		else if (r->final_answered || r->kept_back)
 			drop(tx, r, &tx->commit_keys[i]);
-		else
+		else if (r->claimed)
 			put(tx, &tx->commit_keys[i], COMMIT_LOST);
 	}
 }

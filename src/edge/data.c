@@ -4,14 +4,12 @@
  *
  * While data arrives nothing waits: the framing machine hands its pieces to the
  * header parser, the body hash and the spool, on the scheduler's stack. Only
- * the end borrows a fiber: verdict, ledger, relay; the backend's own answer is
- * our answer. A message that is refused already (framing, size) is still read to its
+ * the end borrows a fiber: the checks, the verdict, and the answer (answer.c). A message that is refused already (framing, size) is still read to its
  * true end, since only there may the dialogue go on.
  */
 #include "edge/transaction.h"
 
 #include "base/log.h"
-#include "check/backend_truth.h"
 
 #define PROGRESS_LOOK (15 * NS_PER_SECOND)
 #define RATE_GRACE (60 * NS_PER_SECOND)
@@ -228,25 +226,6 @@ static void learn_facts(struct transaction *tx)
 	COUNT_IF(tx->framing.bare_cr, BARE_CR);
 }
 
-/* Says the final reply and remembers it for the record. */
-static void answer(struct transaction *tx, enum disposition d, enum reply_name name, struct slice detail)
-{
-	struct session *s = tx->session;
-	struct reply r = transaction_reply(tx, name, detail);
-
-	transaction_decide(tx, d, &r);
-	session_reply(s, &r);
-	if (r.code >= 400)
-		s->rejected++;
-	edge_count(s->edge, d == DISPOSITION_REJECT ? EDGE_MESSAGES_REFUSED :
-		d == DISPOSITION_DESTROY ? EDGE_NOTICES_DESTROYED : d == DISPOSITION_DEFER ? EDGE_MESSAGES_DEFERRED : EDGE_MESSAGES_ACCEPTED, 1);
-}
-
-static void answer_plain(struct transaction *tx, enum disposition d, enum reply_name name)
-{
-	answer(tx, d, name, SLICE_NULL);
-}
-
 /* What the limits and the framing say, whatever any policy thinks. true: refused. */
 static bool refused_by_form(struct transaction *tx)
 {
@@ -254,7 +233,7 @@ static bool refused_by_form(struct transaction *tx)
 	enum reply_name name = REPLY_NONE;
 
 	if (tx->too_big) {
-		answer(tx, DISPOSITION_REJECT, REPLY_TOO_BIG, limit_text(tx->session));
+		answer_end(tx, DISPOSITION_REJECT, REPLY_TOO_BIG, limit_text(tx->session));
 		return true;
 	}
 	if (tx->header.too_large)
@@ -266,188 +245,15 @@ static bool refused_by_form(struct transaction *tx)
 	else if (tx->envelope.message.received_count > l->max_hops)
 		name = REPLY_MAIL_LOOP;
 	if (name != REPLY_NONE) {
-		answer_plain(tx, DISPOSITION_REJECT, name);
+		answer_end(tx, DISPOSITION_REJECT, name, SLICE_NULL);
 		return true;
 	}
 	if (tx->spool.error) {
 		log_limited(LOG_ALERT, "spool", "spool: %s", strerror(tx->spool.error));
-		answer_plain(tx, DISPOSITION_DEFER, REPLY_SPOOL_FULL);
+		answer_end(tx, DISPOSITION_DEFER, REPLY_SPOOL_FULL, SLICE_NULL);
 		return true;
 	}
 	return false;
-}
-
-struct outcome {
-	uint32_t positive, transient, permanent;
-	const struct recipient *refused;	/* the first whose answer is not positive */
-};
-
-
-static struct outcome outcome_of(const struct transaction *tx)
-{
-	struct outcome o = { 0 };
-
-	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next) {
-		if (r->has_it || reply_is_positive(&r->backend_reply)) {
-			o.positive++;
-			continue;
-		}
-		if (r->kept_back ? !r->later : reply_is_permanent(&r->backend_reply))
-			o.permanent++;
-		else
-			o.transient++;
-		if (!o.refused)
-			o.refused = r;
-	}
-	return o;
-}
-
-/* Those who refused come back alone next time, and then hear the backend's own live answer. */
-static void hint_refusals(struct transaction *tx)
-{
-	for (struct recipient *r = tx->envelope.recipients; r; r = r->next)
-		if (!r->has_it && !reply_is_positive(&r->backend_reply))
-			commit_hint(tx, r);
-}
-
-/* Whom a scanner took for one of several: they come alone and hear its answer. */
-static void hint_disagreed(struct transaction *tx)
-{
-	for (struct recipient *r = tx->envelope.recipients; r; r = r->next)
-		if (r->alone)
-			commit_hint(tx, r);
-}
-
-/* The same for a client that hears an answer for each: they are left out. */
-static void keep_back(struct transaction *tx)
-{
-	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
-		if (!r->alone)
-			continue;
-		r->kept_back = true;
-		r->backend_reply = (struct reply){ 0 };		/* what was said to RCPT holds no more */
-	}
-}
-
-static bool anybody_left(const struct transaction *tx)
-{
-	for (const struct recipient *r = tx->envelope.recipients; r; r = r->next)
-		if (!r->has_it && !r->kept_back)
-			return true;
-	return false;
-}
-
-static enum reply_name refusal_of_content(const struct reply *said)
-{
-	bool permanent = reply_is_permanent(said);
-
-	if (enhanced_code_is(said->enhanced, 5, 1, 1))
-		return REPLY_NO_SUCH_USER;
-	if (said->enhanced.subject == 2 && said->enhanced.detail == 2)
-		return permanent ? REPLY_MAILBOX_FULL : REPLY_MAILBOX_FULL_NOW;
-	return permanent ? REPLY_CONTENT_REFUSED : REPLY_CONTENT_DEFERRED;
-}
-
-/* What a recipient without the message is told: a scanner's word on it alone, or the backend's. */
-static enum reply_name refusal_of(const struct recipient *r)
-{
-	if (r->kept_back)
-		return r->later ? REPLY_CONTENT_LATER : REPLY_CONTENT_UNWANTED;
-	return refusal_of_content(&r->backend_reply);
-}
-
-/* Each recipient hears its own answer, in the order of RCPT, between a 353 and the last reply (draft-hall-prdr-00). */
-static void answer_each(struct transaction *tx, enum disposition accepted)
-{
-	session_say(tx->session, REPLY_EACH_FOLLOWS, SLICE_NULL);
-	for (struct recipient *r = tx->envelope.recipients; r; r = r->next) {
-		bool has = r->has_it || reply_is_positive(&r->backend_reply);
-
-		r->reply = has ? reply_make(&tx->arena, REPLY_RECIPIENT_HAS, SLICE_NULL, NULL, NULL) :
-			transaction_reply(tx, refusal_of(r), SLICE_NULL);
-		session_reply(tx->session, &r->reply);
-		commit_unhint(tx, r);
-	}
-	answer(tx, accepted, REPLY_EACH_ANSWERED, slice_of(tx->envelope.ref));
-}
-
-/* Recipients that the backend took at RCPT and does not know after the message. */
-static void learn_late_refusals(struct transaction *tx)
-{
-	for (struct recipient *r = tx->envelope.recipients; r && tx->domain; r = r->next) {
-		if (!r->final_answered || !truth_refused_late(tx->session->edge->services.store, tx->relay.backend,
-				tx->domain->name, &r->backend_reply))
-			continue;
-		finding_add(&tx->envelope.findings, &tx->arena, CHECK_RECIPIENT, RESULT_LATE_REFUSAL,
-			"The backend took the recipient at RCPT and refused it as unknown after the message.")->recipient = r;
-	}
-}
-
-/* The backend has answered for every recipient: its answer is ours. */
-static void answer_outcome(struct transaction *tx, enum disposition accepted)
-{
-	struct outcome o = outcome_of(tx);
-	bool mixed = (o.positive > 0) + (o.transient > 0) + (o.permanent > 0) > 1;
-
-	learn_late_refusals(tx);
-	commit_settle(tx, mixed && tx->envelope.prdr);
-	if (tx->envelope.recipient_count == 1)
-		commit_unhint(tx, tx->envelope.recipients);
-	if (o.positive > 0)
-		edge_count(tx->session->edge, EDGE_OCTETS_RELAYED, (int64_t)tx->envelope.message.size);
-	if (!o.refused) {
-		answer(tx, accepted, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
-	} else if (mixed && tx->envelope.prdr) {
-		answer_each(tx, accepted);
-	} else if (mixed) {
-		hint_refusals(tx);
-		answer_plain(tx, DISPOSITION_DEFER, REPLY_MIXED_OUTCOME);
-	} else {
-		answer_plain(tx, o.permanent > 0 ? DISPOSITION_REJECT : DISPOSITION_DEFER, refusal_of(o.refused));
-	}
-}
-
-static void answer_trouble(struct transaction *tx, bool sent_dot, const char *why, deadline until)
-{
-	struct finding *f = finding_add(&tx->envelope.findings, &tx->arena, CHECK_RECIPIENT, RESULT_TEMPERROR,
-		arena_printf(&tx->arena, "backend: %s", why ? why : "no answer"));
-
-	(void)f;
-	if (sent_dot) {
-		tx->in_doubt = true;
-		commit_lose(tx);
-		edge_count(tx->session->edge, EDGE_MESSAGES_IN_DOUBT, 1);
-	} else {
-		commit_abort(tx);
-	}
-	answer_plain(tx, DISPOSITION_DEFER, deadline_passed(until) ? REPLY_BUDGET_SPENT :
-		sent_dot ? REPLY_BACKEND_TROUBLE : REPLY_BACKEND_DOWN);
-}
-
-static ASYNC void relay_and_answer(struct transaction *tx, enum disposition accepted, deadline until)
-{
-	const char *why = NULL;
-	bool sent_dot = false;
-	nanoseconds began = clock_precise();
-
-	switch (commit_begin(tx)) {
-	case COMMIT_BUSY:
-		answer_plain(tx, DISPOSITION_DEFER, REPLY_IN_DOUBT);
-		return;
-	case COMMIT_ALL_HAVE_IT:
-		edge_count(tx->session->edge, EDGE_MESSAGES_REPEATED, 1);
-		commit_settle(tx, false);
-		answer(tx, accepted, REPLY_ALREADY_HAS, slice_of(tx->envelope.ref));
-		return;
-	case COMMIT_GO:
-		break;
-	}
-	bool answered = !anybody_left(tx) || relay_message(tx, &sent_dot, &why, until);
-	tx->times.relay += clock_precise() - began;
-	if (answered)
-		answer_outcome(tx, accepted);
-	else
-		answer_trouble(tx, sent_dot, why, until);
 }
 
 /* The checks of the message. The backend's transaction waits for them no longer than it would for a slow client. */
@@ -481,7 +287,7 @@ void data_watch_client(struct session *s)
 /* Gone before the verdict: nothing is delivered, and nothing is in the way of its return. */
 static void answer_nobody(struct transaction *tx)
 {
-	answer_plain(tx, DISPOSITION_DEFER, REPLY_CLIENT_LEFT);
+	answer_end(tx, DISPOSITION_DEFER, REPLY_CLIENT_LEFT, SLICE_NULL);
 }
 
 static ASYNC void act_on_verdict(struct transaction *tx, const struct verdict *v, deadline until)
@@ -489,15 +295,18 @@ static ASYNC void act_on_verdict(struct transaction *tx, const struct verdict *v
 	tx->because = v->because;
 	tx->disposition = v->disposition;	/* the trace fields say so */
 	if (v->reply == REPLY_MIXED_OUTCOME)
-		hint_disagreed(tx);
+		answer_hint_disagreed(tx);
 	if (v->split)
-		keep_back(tx);
-	if (v->reply != REPLY_NONE)
-		answer(tx, v->disposition, v->reply, v->detail);
-	else if (tx->session->edge->rehearsal)
-		answer(tx, v->disposition, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
+		answer_keep_back(tx);
+	if (v->reply != REPLY_NONE) {
+		answer_end(tx, v->disposition, v->reply, v->detail);
+		return;
+	}
+	stage_message_sign(tx->stage, until);
+	if (tx->session->edge->rehearsal)
+		answer_end(tx, v->disposition, REPLY_ACCEPTED, slice_of(tx->envelope.ref));
 	else
-		relay_and_answer(tx, v->disposition, until);
+		answer_relay(tx, v->disposition, until);
 }
 
 static ASYNC void finish_message(struct session *s)

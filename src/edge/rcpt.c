@@ -57,13 +57,6 @@ static bool is_role_account(struct slice canonical)
 	return slice_starts(canonical, SLICE("postmaster@")) || slice_starts(canonical, SLICE("abuse@"));
 }
 
-/* An address under an alias of the domain is one of the domain. */
-static struct slice under_own_name(struct transaction *tx, const struct domain_conf *d, struct slice address)
-{
-	return slice_of(arena_printf(&tx->arena, "%.*s@%s", SLICE_ARG(slice_head(address,
-		(size_t)slice_rfind(address, '@'))), d->name));
-}
-
 /* Who is meant, in all the forms that are needed later. NULL domain with name REPLY_NONE: outbound. */
 static const struct domain_conf *identify(struct transaction *tx, struct recipient *r, enum reply_name *refusal)
 {
@@ -71,6 +64,7 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 	const struct domain_conf *d;
 	struct address_form form;
 	struct slice name;
+	bool own;		/* inbound: the address is one of ours */
 
 	*refusal = REPLY_NONE;
 	if (path_is_postmaster(&r->path)) {
@@ -90,15 +84,17 @@ static const struct domain_conf *identify(struct transaction *tx, struct recipie
 		*refusal = REPLY_BAD_RECIPIENT;
 		return NULL;
 	}
-	r->canonical = form.canonical;
+	own = d && !tx->session->listener->outbound;
+	r->canonical = own ? config_own_name(d, &tx->arena, form.canonical) : form.canonical;
 	/* Our own tags come off; all else stays as it was written. */
-	r->for_backend = d && bounce_tag_is_ours(c, &form) ? form.plain : r->path.text;
+	r->for_backend = d && bounce_tag_comes_off(c, tx->session->edge->services.store, &form,
+		config_own_name(d, &tx->arena, form.canonical)) ? form.plain : r->path.text;
 	r->identity = slice_of(arena_printf(&tx->arena, "%.*s@%.*s", (int)slice_rfind(r->for_backend, '@'), r->for_backend.p,
 		SLICE_ARG(name.n > 0 ? name : r->path.domain)));
-	if (d && !tx->session->listener->outbound && !slice_eq(name, slice_of(d->name))) {
-		r->canonical = under_own_name(tx, d, r->canonical);
-		r->identity = under_own_name(tx, d, r->identity);
-		r->for_backend = under_own_name(tx, d, r->for_backend);
+	/* An address under an alias of the domain is one of the domain. */
+	if (own && !slice_eq(name, slice_of(d->name))) {
+		r->identity = config_own_name(d, &tx->arena, r->identity);
+		r->for_backend = config_own_name(d, &tx->arena, r->for_backend);
 	}
 	r->exempt = is_role_account(form.canonical);
 	return tx->session->listener->outbound ? NULL : d;
@@ -110,7 +106,7 @@ static bool is_several_notices(const struct transaction *tx)
 	const struct envelope *e = &tx->envelope;
 
 	return path_is_null(&e->reverse_path) && !tx->session->listener->outbound &&
-		e->client->class == CLIENT_STRANGER && tx->config->check_mode[CHECK_BOUNCE] != MODE_OFF;
+		e->client->class == CLIENT_STRANGER && config_mode(tx->config, tx->domain, CHECK_BOUNCE, false) != MODE_OFF;
 }
 
 /* Who the backend hears as the sender of a transaction with this recipient. */
@@ -133,7 +129,7 @@ static bool same_class(const struct transaction *tx, const struct domain_conf *d
 	if (!d || !tx->domain)
 		return d == tx->domain;
 	return config_backend(d, r->canonical) == tx->relay.backend && r->exempt == first->exempt &&
-		d->content == tx->domain->content &&
+		d->content == tx->domain->content && bounce_policy_same(&d->bounces, &tx->domain->bounces) &&
 		memcmp(d->mode, tx->domain->mode, sizeof(d->mode)) == 0;
 }
 
@@ -321,12 +317,21 @@ static bool is_repeated(const struct envelope *e, const struct recipient *r)
 	return false;
 }
 
+/* Without a store nothing remembers who has a message and who refused it: recipients who disagree, and cannot be told so, would do so again
+ * with each retry, and those who have it would get it each time. */
+static bool nothing_remembers(const struct transaction *tx)
+{
+	const struct edge *e = tx->session->edge;
+
+	return !e->services.store && !e->rehearsal && !tx->envelope.prdr;
+}
+
 /* Who disagreed with others last time comes alone, whether he is named first or later. */
 static bool must_come_alone(struct transaction *tx, const struct recipient *r)
 {
 	const struct recipient *first = tx->envelope.recipients;
 
-	return first && (commit_hinted(tx, first) || commit_hinted(tx, r));
+	return first && (nothing_remembers(tx) || commit_hinted(tx, first) || commit_hinted(tx, r));
 }
 
 static void exceeds(struct transaction *tx, const struct recipient *r, const char *by)

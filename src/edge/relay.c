@@ -16,7 +16,7 @@
 
 #include "base/log.h"
 
-#define WHOLE_SEND (1024u * 1024u)	/* a spool up to this size is sent with its dot in one go */
+#define WHOLE_SEND (64u * 1024u)	/* a spool up to this size is sent with its dot in one go */
 #define DEAD_WARM "backend closed a kept connection"
 
 static struct pool *pool_of(const struct transaction *tx)
@@ -52,6 +52,28 @@ void relay_release(struct transaction *tx)
 	relay->open_recipients = 0;
 }
 
+static bool to_send(const struct recipient *r)
+{
+	return !r->has_it && !r->kept_back;
+}
+
+#define NO_REPORTS "this host of the backend does not offer DSN"
+
+/* It wants a report of success, or none at all: who drops that in silence would have to write one, or to stop one (RFC 3461 section
+ * 5.2.2). All else that a client says about reports is what happens anyway. */
+static bool needs_dsn(const struct recipient *r)
+{
+	return r->notify & (NOTIFY_SUCCESS | NOTIFY_NEVER);
+}
+
+static bool lacks_reports(const struct smtp_client *c, const struct recipient *r, const char **why)
+{
+	if (!needs_dsn(r) || (c->capabilities & CAP_DSN))
+		return false;
+	*why = NO_REPORTS;
+	return true;
+}
+
 /* What this host of the backend cannot carry, though others can, who were asked when the recipient was taken. NULL: it can. */
 static const char *host_cannot(const struct smtp_client *c, const struct envelope *e)
 {
@@ -61,6 +83,9 @@ static const char *host_cannot(const struct smtp_client *c, const struct envelop
 		return "this host of the backend does not offer SMTPUTF8";
 	if (e->eight_bit_mime && !(c->capabilities & CAP_8BITMIME))
 		return "this host of the backend does not offer 8BITMIME";
+	for (const struct recipient *r = e->recipients; r && !(c->capabilities & CAP_DSN); r = r->next)
+		if (to_send(r) && needs_dsn(r))
+			return NO_REPORTS;
 	return c->size_limit > 0 && size > c->size_limit ? "this host of the backend takes no message of that size" : NULL;
 }
 
@@ -147,11 +172,18 @@ ASYNC bool relay_rcpt(struct transaction *tx, struct recipient *r, const char **
 	for (int attempt = 0; attempt < 2; attempt++) {
 		bool warm;
 
+		/* The lease is of use to those who have it: the time for which it is held goes on. */
+		if (relay->client && lacks_reports(relay->client, r, why))
+			return false;
 		timer_clear(&relay->hold);
 		if (relay->mailed && !slice_eq(relay->mailed_as, tx->envelope.reverse_for_backend))
 			relay_release(tx);	/* for a recipient that was refused */
 		if (!relay->client && !take_lease(tx, attempt > 0, why, d))
 			return false;
+		if (lacks_reports(relay->client, r, why)) {
+			relay_release(tx);
+			return false;
+		}
 		warm = !relay->client->fresh;
 		if (ask_recipient(tx, r, why, d)) {
 			if (reply_is_positive(&r->backend_reply)) {
@@ -175,11 +207,6 @@ ASYNC bool relay_rcpt(struct transaction *tx, struct recipient *r, const char **
 }
 
 /* ---- the message ---- */
-
-static bool to_send(const struct recipient *r)
-{
-	return !r->has_it && !r->kept_back;
-}
 
 /* The backend's envelope on the held lease names exactly those who are to get the message. */
 static bool lease_fits(const struct transaction *tx)
@@ -233,6 +260,19 @@ static ASYNC bool replay_envelope(struct transaction *tx, bool fresh, const char
 	return true;
 }
 
+/* What a backend says between its 354 and our dot is no answer to the message: believed, an early 250 would lose it. Looked at right behind
+ * the 354, and once more before the dot of a message that does not leave in one piece with it; what comes while that piece is on its way
+ * looks like an answer. */
+static bool is_still_listening(struct transaction *tx, const char **why)
+{
+	struct smtp_client *client = tx->relay.client;
+
+	if (!client->broken && smtp_client_is_quiet(client))
+		return true;
+	*why = arena_copy(&tx->arena, client->reason, strlen(client->reason));
+	return false;
+}
+
 /* DATA on a lease whose envelope stands. *go: 354 came; else the answer is everybody's. */
 static ASYNC bool ask_data(struct transaction *tx, bool *go, const char **why, deadline d)
 {
@@ -243,7 +283,7 @@ static ASYNC bool ask_data(struct transaction *tx, bool *go, const char **why, d
 		return false;
 	*go = said.code == 354;
 	if (*go)
-		return true;
+		return is_still_listening(tx, why);
 	if (give_up_on_confusion(&said, why))
 		return false;
 	if (said.code / 100 != 4 && said.code / 100 != 5) {
@@ -285,7 +325,7 @@ static ASYNC bool open_data(struct transaction *tx, bool *go, const char **why, 
 	return false;
 }
 
-/* Sends the message and its dot. A client that is gone before the dot ends it here. */
+/* Sends the message and its dot. A client that is gone before the dot ends it here, and so does a backend that does not wait for it. */
 static ASYNC bool send_message(struct transaction *tx, bool *sent_dot, const char **why, deadline d)
 {
 	struct session *s = tx->session;
@@ -305,6 +345,8 @@ static ASYNC bool send_message(struct transaction *tx, bool *sent_dot, const cha
 		return false;
 	if (whole)
 		return true;
+	if (!is_still_listening(tx, why))
+		return false;
 	*why = "client is gone";
 	if (session_client_gone(s))
 		return false;

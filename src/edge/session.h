@@ -120,6 +120,7 @@ struct session {
 	struct findings findings;	/* of the connection */
 	struct store_key *unheard;	/* commit entries that are deleted once the client has heard our 250 */
 	uint32_t unheard_count;
+	uint32_t rejected;		/* refusals spoken in this session */
 	deadline silent_until;		/* the moment at which the timer looks again */
 	int64_t last_data;		/* monotonic: when data came last */
 	uint64_t chunk_left;		/* octets of the BDAT chunk still to come */
@@ -130,7 +131,6 @@ struct session {
 	bool pumping, paused, closing, greeted, chunking_failed, recorded, counted, heard_end;
 	bool waited;			/* for the client, since the last 250 to a message was sent: what comes now may answer it */
 	uint16_t commands, errors, transactions, unknown_recipients;
-	uint32_t rejected;		/* refusals spoken in this session */
 	int64_t began;			/* monotonic */
 };
 

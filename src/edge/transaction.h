@@ -97,6 +97,18 @@ struct content_source content_of(struct transaction *tx);
 /* Where a scanner's new body goes; once committed the spool holds the header section as it came, and this body. */
 struct content_sink content_sink_of(struct transaction *tx);
 
+/* ---- answer.c ---- */
+
+/* Says the final reply of a transaction and remembers it for the record. */
+void answer_end(struct transaction *tx, enum disposition d, enum reply_name name, struct slice detail);
+/* Writes the commit ledger, relays the message to those who do not have it, and gives the backend's answer; accepted: what it is called
+ * in the record if that is positive. */
+ASYNC void answer_relay(struct transaction *tx, enum disposition accepted, deadline until);
+/* Whom a scanner took for one of several: they come alone and hear its answer. */
+void answer_hint_disagreed(struct transaction *tx);
+/* The same for a client that hears an answer for each: they are left out. */
+void answer_keep_back(struct transaction *tx);
+
 /* ---- relay.c ---- */
 
 /* Asks RCPT of the live backend. The answer is in r->backend_reply; code 0: no answer (*why). */

@@ -272,21 +272,21 @@ static void put_macros(struct dialogue *d, enum milter_stage at, enum milter_com
 static struct slice value_cleaned(struct dialogue *d, struct slice value)
 {
 	struct str out = STR_IN(d->a);
+	bool first = true;
 
 	if (!(d->m->options.steps & MILTER_LEADING_SPACE))
 		str_addc(&out, ' ');
-	for (size_t i = 0; i < value.n; i++) {
-		if (value.p[i] == '\r')
+	while (value.n > 0) {
+		struct slice line = slice_split(&value, '\n'), piece;
+
+		/* RFC 5322 section 3.2.2: no line of a folded field is made up of white space alone. */
+		if (!first && slice_trim(line).n == 0)
 			continue;
-		if (value.p[i] != '\n') {
-			str_addc(&out, value.p[i]);
-			continue;
-		}
-		if (i + 1 == value.n)
-			break;
-		str_puts(&out, "\r\n");
-		if (value.p[i + 1] != ' ' && value.p[i + 1] != '\t')
-			str_addc(&out, '\t');
+		if (!first)
+			str_puts(&out, line.p[0] == ' ' || line.p[0] == '\t' ? "\r\n" : "\r\n\t");
+		first = false;
+		while ((piece = slice_split(&line, '\r')).n > 0 || line.n > 0)
+			str_add(&out, piece);
 	}
 	return str_slice(&out);
 }
@@ -336,6 +336,8 @@ static bool take_quarantine(struct dialogue *d, struct slice reason)
 
 	if (!may(d, MILTER_MAY_QUARANTINE))
 		return failed(d, "the filter changes what it did not ask for");
+	if (d->answer.quarantine)
+		return true;		/* said once is enough, however often it is said */
 	str_escaped(&out, reason, 200);
 	d->answer.quarantine = str_cstr(&out);
 	return true;

@@ -144,6 +144,8 @@ void idle_add(struct pooled *x);
 /* The warmest that is still alive, or NULL. */
 struct pooled *idle_take(struct pool_host *h);
 bool host_is_down(const struct pool_host *h);
+/* Whether what socket() or connect() lacked was lacking here, whatever the host is like. */
+bool error_is_our_want(int error, int family);
 /* began: when that was begun which has now failed. dead: not a refusal, so warm connections are gone, too. */
 void host_failed(struct pool_host *h, nanoseconds began, bool dead, const struct reply *reply, const char *why);
 void host_answered(struct pool_host *h, const struct smtp_client *c);

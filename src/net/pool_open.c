@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -146,9 +147,17 @@ ASYNC static bool open_address(struct pooled *x, struct take *t, const struct en
 	return false;
 }
 
-/* All addresses in turn. False: *why, *reply in `a`; *spoke: somebody answered, if only to refuse. */
+bool error_is_our_want(int error, int family)
+{
+	if (error == EADDRNOTAVAIL)	/* no port left; of IPv6 it is said where that is switched off */
+		return family == AF_INET;
+	return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
+}
+
+/* All addresses in turn. False: *why, *reply in `a`, of the last that says something of the host; *reached: one was tried;
+ * *ours: none was, for want of something here. */
 ASYNC static bool open_any(struct pooled *x, struct take *t, struct arena *a, struct reply *reply,
-	const char **why, bool *reached)
+	const char **why, bool *reached, bool *ours)
 {
 	struct endpoint to[ADDRESSES_MOST];
 	size_t n = host_addresses(x->host, a, to, why, t->until);
@@ -161,9 +170,13 @@ ASYNC static bool open_any(struct pooled *x, struct take *t, struct arena *a, st
 		if (open_address(x, t, &to[i], a, &said, &reason))
 			return true;
 		*reached = true;
-		*why = arena_printf(a, "%s", reason);
-		*reply = said;
-		reply->text = slice_copy(a, said.text);
+		bool want = error_is_our_want(x->client.stream.error, to[i].address.ss_family);
+		*ours = want && (i == 0 || *ours);
+		if (!want || *ours) {
+			*why = arena_printf(a, "%s", reason);
+			*reply = said;
+			reply->text = slice_copy(a, said.text);
+		}
 		smtp_client_close(&x->client);
 		if (fiber_cancelled() || deadline_passed(t->until))
 			break;
@@ -179,11 +192,11 @@ ASYNC struct pooled *host_open(struct pool_host *h, struct take *t)
 	struct reply reply = { .name = REPLY_NONE };
 	const char *why = "";
 	nanoseconds began = clock_now();
-	bool probe = h->retry_at != 0, reached = false, ok;
+	bool probe = h->retry_at != 0, reached = false, ours = false, ok;
 
 	h->probing |= probe;
 	ring_init(&x->client.link);
-	ok = open_any(x, t, &scratch, &reply, &why, &reached);
+	ok = open_any(x, t, &scratch, &reply, &why, &reached, &ours);
 	if (probe)
 		h->probing = false;
 	if (ok) {
@@ -191,7 +204,7 @@ ASYNC struct pooled *host_open(struct pool_host *h, struct take *t)
 		arena_drop(&scratch);
 		return x;
 	}
-	if (fiber_cancelled() || (deadline_passed(t->until) && clock_now() - began < FAIR_TRIAL)) {
+	if (ours || fiber_cancelled() || (deadline_passed(t->until) && clock_now() - began < FAIR_TRIAL)) {
 		*t->why = arena_printf(t->arena, "%s: %s", h->at.url, why);
 	} else {
 		host_failed(h, began, reached && reply.code == 0, &reply, why);

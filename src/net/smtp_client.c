@@ -73,11 +73,14 @@ void smtp_client_quit(struct smtp_client *c)
 
 bool smtp_client_is_quiet(struct smtp_client *c)
 {
+	bool message = c->data == DATA_OPEN;
+
 	BUG_ON(c->unread > 0);
 	if (!c->broken && stream_input(&c->stream).n == 0 && stream_fill(&c->stream) < 0)
-		client_spoil(c, "closed by the backend between commands");
+		client_spoil(c, message ? "closed by the backend before the end of the message" :
+			"closed by the backend between commands");
 	if (!c->broken && stream_input(&c->stream).n > 0)
-		client_spoil(c, "the backend spoke unasked");
+		client_spoil(c, message ? "the backend spoke before the end of the message" : "the backend spoke unasked");
 	return !c->broken;
 }
 

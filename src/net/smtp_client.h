@@ -111,7 +111,8 @@ ASYNC bool smtp_client_present(struct smtp_client *c, const struct backend *b,
 	const struct client_facts *client, const char *ident, const char *our_name,
 	const char **why, deadline d);
 
-/* True if nothing has come that we did not ask for. false: broken from now on. Never waits. */
+/* True if nothing has come that we did not ask for: between commands, and after a 354 until the dot. false: broken from now on,
+ * c->reason. Never waits. BUG_ON a reply owed. */
 bool smtp_client_is_quiet(struct smtp_client *c);
 /* Takes in one line of the EHLO reply, without its code; for the parser and its fuzzer. */
 void smtp_client_capability(struct smtp_client *c, struct slice line);

@@ -216,7 +216,8 @@ struct store *store_open(struct arena *a, const struct store_conf *conf, const c
 
 void store_close(struct store *s)
 {
-	s->methods->close(s);
+	if (s)
+		s->methods->close(s);
 }
 
 bool store_flush(struct store *s)

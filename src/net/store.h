@@ -80,7 +80,7 @@ struct store_conf {
  * predecessor that drains its sessions) is not waited for: a slot of 128 and above takes its place.
  * In a process, one store of a directory at a time, opened after the fork. */
 struct store *store_open(struct arena *a, const struct store_conf *conf, const char **why);
-/* Writes out what is pending and closes. */
+/* Writes out what is pending and closes. NULL: nothing was open. */
 void store_close(struct store *s);
 /* Waits until all that is pending is committed: for tests and the tool, not for mail. false: it cannot be. */
 bool store_flush(struct store *s);

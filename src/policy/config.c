@@ -21,23 +21,33 @@ static void read_store(struct loader *l, const struct statement *st)
 		report_error(&l->report, &st->words[0], "store lmdb;");
 }
 
-static void check_site(struct loader *l, const struct source *file)
+static void check_addresses(struct loader *l)
 {
-	struct word nowhere = { .source = file };
+	size_t count = 0;
+
+	for (size_t i = 0; i < l->c->listener_count; i++)
+		count += l->c->listeners[i].address_count;
+	if (count > LISTEN_ADDRESSES_MOST)
+		report_error(&l->report, l->nowhere, "%zu addresses to listen on: at most %d", count, LISTEN_ADDRESSES_MOST);
+	else if (count * l->c->workers > LISTEN_SOCKETS_MOST)
+		report_error(&l->report, l->nowhere, "%zu addresses to listen on, for %u workers each: at most %d sockets", count,
+			l->c->workers, LISTEN_SOCKETS_MOST);
+}
+
+static void check_site(struct loader *l)
+{
 	struct config *c = l->c;
 
 	if (!c->hostname)
-		report_error(&l->report, &nowhere, "hostname is missing");
+		report_error(&l->report, l->nowhere, "hostname is missing");
 	else if (!domain_valid(slice_of(c->hostname), false) || !strchr(c->hostname, '.'))
-		report_error(&l->report, &nowhere, "hostname '%s' is no full domain name", c->hostname);
-	if (c->help_url && (strlen(c->help_url) > 200 || !ascii_only(slice_of(c->help_url)) ||
-			strpbrk(c->help_url, " \r\n\t")))
-		report_error(&l->report, &nowhere, "help-url has to be printable, without blanks, of at most 200 octets");
+		report_error(&l->report, loader_given(l, c, "", "hostname"), "hostname '%s' is no full domain name", c->hostname);
+	check_addresses(l);
 	if (c->listener_count == 0)
-		report_error(&l->report, &nowhere, "no listener");
+		report_error(&l->report, l->nowhere, "no listener");
 	for (size_t i = 0; i < c->listener_count; i++)
 		if (!c->listeners[i].outbound && c->domain_count == 0) {
-			report_error(&l->report, &nowhere, "no domain: the inbound listener would refuse everybody");
+			report_error(&l->report, l->nowhere, "no domain: the inbound listener would refuse everybody");
 			break;
 		}
 }
@@ -122,9 +132,7 @@ static void set_check_defaults(struct config *c)
 static struct config *build(struct loader *l, const char *name, const struct statement *first)
 {
 	struct config *c = l->c;
-	struct source *file = arena_new(l->a, struct source);
 
-	file->path = name;
 	c->path = name;
 	loader_defaults(l, "", c);
 	loader_defaults(l, "resolver", c);
@@ -147,19 +155,31 @@ static struct config *build(struct loader *l, const char *name, const struct sta
 	loader_finish_content(l);
 	loader_finish_arc(l);
 	finish_site(l);
-	loader_finish_directories(l, &(struct word){ .source = file });
-	check_site(l, file);
+	loader_finish_directories(l, l->nowhere);
+	check_site(l);
+	if (l->examine)
+		loader_examine(l);
 	if (l->report.errors == 0)
 		return c;
 	config_unref(c);
 	return NULL;
 }
 
-static struct config *load(const char *name, const struct slice *text,
+static const struct word *no_place(struct arena *a, const char *path)
+{
+	struct source *file = arena_new(a, struct source);
+	struct word *w = arena_new(a, struct word);
+
+	file->path = path;
+	w->source = file;
+	return w;
+}
+
+static struct config *load(const char *name, const struct slice *text, bool examine,
 	void (*say)(void *arg, const char *message), void *arg)
 {
 	struct config *c = calloc(1, sizeof(*c));
-	struct loader l = { .c = c };
+	struct loader l = { .c = c, .examine = examine };
 
 	if (!c)
 		return NULL;
@@ -167,6 +187,7 @@ static struct config *load(const char *name, const struct slice *text,
 	l.a = &c->arena;
 	l.report = (struct report){ .arena = l.a, .say = say, .arg = arg };
 	name = arena_copy(l.a, name, strlen(name));
+	l.nowhere = no_place(l.a, name);
 	const struct statement *first = text ? syntax_read_text(&l.report, name, *text) :
 		syntax_read_file(&l.report, name);
 
@@ -174,18 +195,25 @@ static struct config *load(const char *name, const struct slice *text,
 		config_unref(c);
 		return NULL;
 	}
-	return build(&l, name, first);
+	c = build(&l, name, first);
+	table_drop(&l.once);
+	return c;
 }
 
 struct config *config_load(const char *path, void (*report)(void *arg, const char *message), void *arg)
 {
-	return load(path, NULL, report, arg);
+	return load(path, NULL, false, report, arg);
+}
+
+struct config *config_check(const char *path, void (*report)(void *arg, const char *message), void *arg)
+{
+	return load(path, NULL, true, report, arg);
 }
 
 struct config *config_parse(const char *name, struct slice text,
 	void (*report)(void *arg, const char *message), void *arg)
 {
-	return load(name, &text, report, arg);
+	return load(name, &text, false, report, arg);
 }
 
 void config_ref(struct config *c)
@@ -206,6 +234,13 @@ void config_unref(struct config *c)
 	struct arena a = c->arena;
 	free(c);
 	arena_drop(&a);
+}
+
+bool bounce_policy_same(const struct bounce_policy *a, const struct bounce_policy *b)
+{
+	return a->proven == b->proven && a->plausible == b->plausible && a->unproven == b->unproven &&
+		a->refuted == b->refuted && a->null_sender == b->null_sender && a->enrolled == b->enrolled &&
+		a->wave_tightens == b->wave_tightens;
 }
 
 enum check_mode config_mode(const struct config *c, const struct domain_conf *d, enum check check, bool observe_all)

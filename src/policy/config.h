@@ -34,6 +34,9 @@ struct listen_address {
 	const char *text;	/* as written */
 };
 
+#define LISTEN_ADDRESSES_MOST 64	/* of all listeners together */
+#define LISTEN_SOCKETS_MOST 512		/* addresses times workers */
+
 struct listener_conf {
 	const char *name;
 	bool outbound;
@@ -70,6 +73,10 @@ struct bounce_policy {
 	bool wave_tightens;	/* in a wave, what is unproven is refused (where enrolled) */
 	struct address_list never_sends;	/* addresses that send nothing: no notice can be for them */
 };
+
+/* Whether both do the same with what a bounce proves. Tags are the sender's, and addresses that never send are judged for each
+ * recipient: they may differ. */
+bool bounce_policy_same(const struct bounce_policy *a, const struct bounce_policy *b);
 
 struct domain_route {
 	struct slice canonical;		/* an address of the domain */
@@ -155,7 +162,10 @@ struct config {
  * to `report` (one call per message, without the final newline). NULL if there was an error. Includes are followed
  * (relative to the file that names them), list files are opened. */
 struct config *config_load(const char *path, void (*report)(void *arg, const char *message), void *arg);
-/* The same from memory; name stands for the file. */
+/* The same, for who asks whether it is right: certificates and the state directory are looked at, too, which may be mended while
+ * Spurn runs and keep nobody from starting. */
+struct config *config_check(const char *path, void (*report)(void *arg, const char *message), void *arg);
+/* As config_load() from memory; name stands for the file. */
 struct config *config_parse(const char *name, struct slice text,
 	void (*report)(void *arg, const char *message), void *arg);
 void config_ref(struct config *c);
@@ -163,6 +173,11 @@ void config_unref(struct config *c);
 
 /* The domain of a canonical name, which may be one of its aliases, or NULL. */
 const struct domain_conf *config_domain(const struct config *c, struct slice canonical_domain);
+/* "local@domain", as the inbound side knows it: canonical, under its domain's own name and with its domain's sub-addresses removed, if it
+ * is in one of ours. NULL: it is in none, and *canonical its canonical form, or it has none, and *canonical is empty. */
+const struct domain_conf *config_address(const struct config *c, struct arena *a, struct slice address, struct slice *canonical);
+/* Of an address in d that has this canonical form under the name it was written with. */
+struct slice config_own_name(const struct domain_conf *d, struct arena *a, struct slice canonical);
 /* Where mail to an address of the domain goes. */
 const struct backend *config_backend(const struct domain_conf *d, struct slice canonical);
 /* The mode in force for a check: the domain's, else the check's, capped by the site's; observe_all: `spurn observe on`. */

@@ -87,6 +87,8 @@ void loader_read_srs(struct loader *l, const struct statement *st)
 	ssize_t n = -1;
 	int fd;
 
+	if (!loader_option(l, "", st, l->c))
+		return;
 	if (st->count != 2) {
 		report_error(&l->report, &st->words[0], "srs-secret FILE");
 		return;

@@ -9,7 +9,7 @@
 /* A domain while it is read: sources wait until the separators are known. */
 struct domain_draft {
 	struct domain_conf *conf;
-	struct backend backend;
+	struct backend *backend;
 	const struct statement *sources[16];
 	size_t source_count;
 	int64_t shrink_guard;
@@ -176,15 +176,28 @@ static bool read_own_option(struct loader *l, int check, const struct statement 
 	return true;
 }
 
-/* "check NAME { mode MODE; }": the mode, or -1. own: with what the check has besides. */
-static int read_check(struct loader *l, const struct statement *block, int *check, bool own)
+static void report_no_check(struct loader *l, const struct statement *block)
+{
+	const char *wanted, *near = NULL;
+
+	if (block->count != 2 || !block->is_block) {
+		report_error(&l->report, &block->words[block->count > 1], "check NAME { ... }");
+		return;
+	}
+	wanted = slice_cstr(l->a, block->words[1].text);
+	for (int i = 0; i < CHECK_COUNT; i++)
+		option_near(wanted, check_name(i), &near);
+	report_error(&l->report, &block->words[1], near ? "no such check; did you mean '%s'?" : "no such check", near);
+}
+
+/* "check NAME { mode MODE; }": the mode, or -1. modes: of the site or the domain. own: with what the check has besides. */
+static int read_check(struct loader *l, const struct statement *block, int *check, const uint8_t *modes, bool own)
 {
 	int mode = -1;
 
 	*check = block->count == 2 && block->is_block ? check_of(block->words[1].text) : -1;
 	if (*check < 0) {
-		report_error(&l->report, &block->words[block->count > 1],
-			block->count == 2 && block->is_block ? "no such check" : "check NAME { ... }");
+		report_no_check(l, block);
 		return -1;
 	}
 	if (!loader_knows_check(*check)) {
@@ -200,9 +213,10 @@ static int read_check(struct loader *l, const struct statement *block, int *chec
 		o = loader_option(l, "check", st, NULL);
 		if (!o)
 			continue;
+		loader_once(l, &modes[*check], o, st);
 		mode = st->count == 2 ? (int)loader_choice(o->choices, st->words[1].text) : -1;
 		if (mode < 0)
-			report_error(&l->report, &st->words[st->count > 1], "mode is one of %s", o->choices);
+			loader_bad_choice(l, &st->words[st->count > 1], "mode", o->choices);
 	}
 	return mode;
 }
@@ -224,7 +238,7 @@ static void warn_of_guard(struct loader *l, const struct statement *block)
 
 void loader_read_check(struct loader *l, const struct statement *block)
 {
-	int check, mode = read_check(l, block, &check, true);
+	int check, mode = read_check(l, block, &check, l->c->check_mode, true);
 
 	if (check == CHECK_NOTICE)
 		warn_of_guard(l, block);
@@ -244,20 +258,22 @@ static void read_domain_option(struct loader *l, const struct option *o, const s
 		if (draft->backend_word)
 			report_error(&l->report, &st->words[0], "a second backend; name all hosts in one directive");
 		draft->backend_word = &st->words[0];
-		loader_backend_urls(l, st, &draft->backend);
+		loader_backend_urls(l, st, draft->backend);
 	} else if (strcmp(o->name, "route") == 0) {
 		if (draft->route_count == sizeof(draft->routes) / sizeof(draft->routes[0]))
-			report_error(&l->report, &st->words[0], "more routes than a domain can have");
+			report_error(&l->report, &st->words[0], "more routes than a domain can have: 256");
 		else
 			draft->routes[draft->route_count++] = st;
 	} else if (strcmp(o->name, "alias") == 0) {
 		if (draft->alias_count == sizeof(draft->aliases) / sizeof(draft->aliases[0]))
-			report_error(&l->report, &st->words[0], "more alias directives than a domain can have; one names many");
+			report_error(&l->report, &st->words[0], "more alias directives than a domain can have: 64; one names many");
 		else if (loader_has_arguments(l, st))
 			draft->aliases[draft->alias_count++] = st;
 	} else if (strcmp(o->name, "recipients") == 0) {
 		if (draft->source_count < sizeof(draft->sources) / sizeof(draft->sources[0]))
 			draft->sources[draft->source_count++] = st;
+		else
+			report_error(&l->report, &st->words[0], "more recipients directives than a domain can have: 16");
 	} else if (strcmp(o->name, "sub-address") == 0) {
 		if (loader_has_arguments(l, st))
 			draft->conf->separators = st->words[1].text;
@@ -273,7 +289,7 @@ static void read_domain_option(struct loader *l, const struct option *o, const s
 			report_error(&l->report, &st->words[0], "a second bounces block");
 		draft->bounces = st;
 	} else if (strcmp(o->name, "check") == 0) {
-		mode = read_check(l, st, &check, false);
+		mode = read_check(l, st, &check, draft->conf->mode, false);
 		if (mode >= 0)
 			draft->conf->mode[check] = (uint8_t)(mode + 1);
 	}
@@ -391,7 +407,7 @@ static void read_routes(struct loader *l, const struct domain_draft *draft)
 	for (size_t i = 0; i < draft->route_count; i++) {
 		const struct statement *st = draft->routes[i];
 		struct statement urls = *st;
-		struct backend b = draft->backend;
+		struct backend b = *draft->backend;
 		struct address_form form;
 		struct path path;
 		struct slice text = st->count > 1 ? slice_of(arena_printf(l->a, "<%.*s>", SLICE_ARG(st->words[1].text))) :
@@ -425,7 +441,8 @@ const struct backend *config_backend(const struct domain_conf *d, struct slice c
 
 void loader_read_domain(struct loader *l, const struct statement *block)
 {
-	struct domain_draft draft = { .conf = &l->c->domains[l->c->domain_count], .shrink_guard = 20 };
+	struct domain_draft draft = { .conf = &l->c->domains[l->c->domain_count], .shrink_guard = 20,
+		.backend = arena_new(l->a, struct backend) };
 	struct slice name;
 
 	if (block->count != 2 || !block->is_block) {
@@ -436,9 +453,9 @@ void loader_read_domain(struct loader *l, const struct statement *block)
 	if (name.n == 0)
 		report_error(&l->report, &block->words[1], "'%.*s' is no domain name", SLICE_ARG(block->words[1].text));
 	draft.conf->name = slice_cstr(l->a, name.n ? name : SLICE("invalid"));
-	loader_backend_defaults(l, &draft.backend);
+	loader_backend_defaults(l, draft.backend);
 	for (const struct statement *st = block->children; st; st = st->next) {
-		const struct option *o = loader_option(l, "domain", st, &draft.backend);
+		const struct option *o = loader_option(l, "domain", st, draft.backend);
 
 		if (o)
 			read_domain_option(l, o, st, &draft);
@@ -448,7 +465,7 @@ void loader_read_domain(struct loader *l, const struct statement *block)
 		loader_read_bounces(l, draft.bounces, draft.conf);
 	check_domain(l, block, &draft);
 	read_sources(l, &draft);
-	draft.conf->backend = loader_share_backend(l, &draft.backend);
+	draft.conf->backend = loader_share_backend(l, draft.backend);
 	l->c->domain_count++;
 	if (name.n > 0)
 		index_domain(l, &block->words[1], draft.conf->name, draft.conf);
@@ -461,4 +478,26 @@ const struct domain_conf *config_domain(const struct config *c, struct slice nam
 	struct table_link *link = table_find(&c->domain_index, hash_bytes(name.p, name.n), domain_matches, &name);
 
 	return link ? container_of(link, struct domain_entry, link)->conf : NULL;
+}
+
+struct slice config_own_name(const struct domain_conf *d, struct arena *a, struct slice canonical)
+{
+	if (slice_eq(address_domain(canonical), slice_of(d->name)))
+		return canonical;
+	return slice_of(arena_printf(a, "%.*s@%s", (int)slice_rfind(canonical, '@'), canonical.p, d->name));
+}
+
+const struct domain_conf *config_address(const struct config *c, struct arena *a, struct slice address, struct slice *canonical)
+{
+	const struct domain_conf *d;
+
+	*canonical = SLICE_NULL;
+	if (!address_canonical(a, address, SLICE_NULL, canonical))
+		return NULL;
+	d = config_domain(c, address_domain(*canonical));
+	if (!d)
+		return NULL;
+	address_canonical(a, address, d->separators, canonical);
+	*canonical = config_own_name(d, a, *canonical);
+	return d;
 }

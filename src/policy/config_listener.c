@@ -62,9 +62,25 @@ static void finish_sets(struct listener_conf *listener)
 			ip_set_finish(sets[i]);
 }
 
+/* Of two sockets at one place the kernel would give each a share of the clients, whatever their listeners are for. */
+static void check_place(struct loader *l, const struct word *at, const struct listener_conf *mine, const struct listen_address *place)
+{
+	for (const struct listener_conf *other = l->c->listeners; other <= mine; other++)
+		for (size_t i = 0; i < other->address_count; i++) {
+			const struct listen_address *p = &other->addresses[i];
+
+			if (p == place)
+				return;
+			if (p->length == place->length && memcmp(&p->address, &place->address, p->length) == 0) {
+				report_error(&l->report, at, "%s: a listener has this address already", place->text);
+				return;
+			}
+		}
+}
+
 static void check_listener(struct loader *l, const struct word *at, const struct listener_conf *listener)
 {
-	if (listener->address_count == 0)
+	if (!listener->addresses)
 		report_error(&l->report, at, "listener without an address");
 	if (!listener->tls_certificate != !listener->tls_key)
 		report_error(&l->report, at, "tls-certificate and tls-key go together");
@@ -83,6 +99,8 @@ static void check_listener(struct loader *l, const struct word *at, const struct
 		if (strcmp(l->c->listeners[i].name, listener->name) == 0)
 			report_error(&l->report, at, "a second listener '%s': give it a name of its own, "
 				"listener inbound NAME", listener->name);
+	for (size_t i = 0; i < listener->address_count; i++)
+		check_place(l, at, listener, &listener->addresses[i]);
 }
 
 void loader_read_listener(struct loader *l, const struct statement *block)
@@ -91,7 +109,10 @@ void loader_read_listener(struct loader *l, const struct statement *block)
 	int64_t kind = block->count > 1 ? loader_choice("inbound|outbound", block->words[1].text) : -1;
 
 	if (kind < 0 || block->count > 3 || !block->is_block) {
-		report_error(&l->report, &block->words[0], "listener inbound|outbound [NAME] { ... }");
+		if (block->count > 1 && kind < 0)
+			loader_bad_choice(l, &block->words[1], "listener", "inbound|outbound");
+		else
+			report_error(&l->report, &block->words[0], "listener inbound|outbound [NAME] { ... }");
 		return;
 	}
 	loader_defaults(l, "listener", listener);

@@ -21,6 +21,8 @@ void loader_read_clients(struct loader *l, const struct statement *block)
 {
 	struct client_conf *clients = &l->c->clients;
 
+	if (!loader_is_block(l, block))
+		return;
 	for (const struct statement *st = block->children; st; st = st->next) {
 		const struct option *o = loader_option(l, "clients", st, NULL);
 		struct client_list *list;
@@ -64,6 +66,8 @@ void loader_read_senders(struct loader *l, const struct statement *block)
 {
 	struct sender_conf *senders = &l->c->senders;
 
+	if (!loader_is_block(l, block))
+		return;
 	for (const struct statement *st = block->children; st; st = st->next) {
 		const struct option *o = loader_option(l, "senders", st, NULL);
 		struct address_list *list;
@@ -132,6 +136,8 @@ void loader_read_resolver(struct loader *l, const struct statement *block)
 	const char *bare;
 	uint16_t port;
 
+	if (!loader_is_block(l, block))
+		return;
 	for (const struct statement *st = block->children; st; st = st->next) {
 		const struct option *o = loader_option(l, "resolver", st, l->c);
 
@@ -156,6 +162,8 @@ void loader_read_resolver(struct loader *l, const struct statement *block)
 			}
 		}
 	}
+	loader_check_zone_files(l, block);
+	loader_check_anchor(l);
 	if (dns->forward_count > 0 && dns->recurse)
 		report_error(&l->report, &block->words[0], "resolver: recurse and forward exclude each other");
 }
@@ -210,6 +218,9 @@ void loader_read_dnsbl(struct loader *l, const struct statement *block)
 		else if (o)
 			read_keys(l, st, zone);
 	}
+	for (size_t i = 0; i < l->c->dnsbl.zone_count; i++)
+		if (strcmp(l->c->dnsbl.zones[i].zone, zone->zone) == 0)
+			report_error(&l->report, &block->words[1], "dnsbl %s stands twice", zone->zone);
 	if (!domain_valid(slice_of(zone->zone), false))
 		report_error(&l->report, &block->words[1], "a zone is a domain name");
 	if (!zone->keys)

@@ -11,6 +11,8 @@
 #include "policy/loader.h"
 #include "policy/value.h"
 
+#include "base/log.h"
+
 static const char *const later_blocks[] = { "console", NULL };
 
 static bool is_among(const char *const *names, struct slice name)
@@ -31,6 +33,19 @@ int64_t loader_choice(const char *choices, struct slice text)
 		if (slice_eq(slice_split(&rest, '|'), text))
 			return i;
 	return -1;
+}
+
+void loader_bad_choice(struct loader *l, const struct word *w, const char *name, const char *choices)
+{
+	struct slice rest = slice_of(choices);
+	const char *wanted = slice_cstr(l->a, w->text), *near = NULL;
+
+	while (rest.n > 0)
+		option_near(wanted, slice_cstr(l->a, slice_split(&rest, '|')), &near);
+	if (near)
+		report_error(&l->report, w, "%s: %s; did you mean '%s'?", name, choices, near);
+	else
+		report_error(&l->report, w, "%s: %s", name, choices);
 }
 
 static bool parse_number(const struct option *o, struct slice text, int64_t *out, const char **why)
@@ -75,14 +90,27 @@ static void store_number(const struct option *o, char *at, int64_t value)
 	}
 }
 
+static bool is_printable(struct slice url)
+{
+	for (size_t i = 0; i < url.n; i++)
+		if (url.p[i] <= ' ' || url.p[i] > '~')
+			return false;
+	return url.n <= 200;
+}
+
 /* Puts a value where its option says. *why: what is wrong with it. */
 static bool set_value(struct arena *a, const struct option *o, void *base, struct slice text, const char **why)
 {
 	char *at = (char *)base + o->offset;
+	char limit[OPTION_NUMBER_MAX];
 	struct rate_limit rate;
 	int64_t number;
 
-	if (o->type == OPTION_WORD || o->type == OPTION_PATH) {
+	if (o->type == OPTION_URL && !is_printable(text)) {
+		*why = "it has to be printable, without blanks, of at most 200 octets";
+		return false;
+	}
+	if (o->type == OPTION_WORD || o->type == OPTION_PATH || o->type == OPTION_URL) {
 		const char *copy = slice_cstr(a, text);
 
 		memcpy(at, &copy, sizeof(copy));
@@ -97,7 +125,8 @@ static bool set_value(struct arena *a, const struct option *o, void *base, struc
 	if (!parse_number(o, text, &number, why))
 		return false;
 	if ((o->least || o->most) && (number < o->least || number > o->most)) {
-		*why = number < o->least ? "too small" : "too large";
+		option_number(limit, sizeof(limit), o, number < o->least ? o->least : o->most);
+		*why = arena_printf(a, number < o->least ? "too small: at least %s" : "too large: at most %s", limit);
 		return false;
 	}
 	store_number(o, at, number);
@@ -113,6 +142,17 @@ void loader_defaults(struct loader *l, const char *block, void *base)
 			set_value(l->a, &options[i], base, slice_of(options[i].fallback), &why);
 }
 
+/* A statement that goes on below the line on which it begins has often lost its end. */
+static void report_count(struct loader *l, const struct option *o, const struct statement *st)
+{
+	const char *argument = o->argument ? o->argument : "VALUE";
+
+	if (st->count > 2 && st->words[st->count - 1].line > st->words[0].line)
+		report_error(&l->report, &st->words[0], "'%s' takes one value: %s; is a ';' missing behind it?", o->name, argument);
+	else
+		report_error(&l->report, &st->words[0], "'%s' takes one value: %s", o->name, argument);
+}
+
 /* A directive with one value from the table. false: it is none of them (custom or unknown). */
 static bool read_plain(struct loader *l, const struct option *o, const struct statement *st, void *base)
 {
@@ -120,12 +160,14 @@ static bool read_plain(struct loader *l, const struct option *o, const struct st
 
 	if (o->width == 0)
 		return false;
+	BUG_ON(!base);
 	if (st->is_block)
 		report_error(&l->report, &st->words[0], "'%s' is a directive, not a block%s", o->name,
 			st->count > 2 ? "; is a ';' missing behind it?" : "");
 	else if (st->count != 2)
-		report_error(&l->report, &st->words[0], "'%s' takes one value: %s", o->name,
-			o->argument ? o->argument : "VALUE");
+		report_count(l, o, st);
+	else if (o->type == OPTION_CHOICE && loader_choice(o->choices, st->words[1].text) < 0)
+		loader_bad_choice(l, &st->words[1], o->name, o->choices);
 	else if (!set_value(l->a, o, base, st->words[1].text, &why))
 		report_error(&l->report, &st->words[1], "%s: %s", o->name, why);
 	return true;
@@ -139,6 +181,58 @@ static void report_unknown(struct loader *l, const struct word *w, const char *b
 	else
 		report_error(&l->report, w, "unknown directive '%.*s'%s%s", SLICE_ARG(w->text),
 			block[0] ? " in " : "", block);
+}
+
+struct given {
+	struct table_link link;
+	const void *place;
+	const struct option *o;
+	const struct statement *statement;
+};
+
+static bool given_match(const struct table_link *link, const void *key)
+{
+	const struct given *a = (const struct given *)link, *b = key;
+
+	return a->place == b->place && a->o == b->o;
+}
+
+static struct given *find_given(const struct loader *l, const struct given *wanted, uint64_t *hash)
+{
+	const void *parts[] = { wanted->place, wanted->o };
+
+	*hash = hash_bytes(parts, sizeof(parts));
+	return (struct given *)table_find(&l->once, *hash, given_match, wanted);
+}
+
+bool loader_once(struct loader *l, const void *place, const struct option *o, const struct statement *st)
+{
+	struct given *mine = arena_new(l->a, struct given), *first;
+	uint64_t hash;
+
+	mine->place = place;
+	mine->o = o;
+	mine->statement = st;
+	first = find_given(l, mine, &hash);
+	if (first)
+		report_error(&l->report, &st->words[0], "'%s' stands twice; first in %s:%u:%u", o->name,
+			first->statement->words[0].source->path, first->statement->words[0].line, first->statement->words[0].column);
+	else
+		table_add(&l->once, &mine->link, hash);
+	return !first;
+}
+
+const struct word *loader_given(struct loader *l, const void *place, const char *block, const char *name)
+{
+	const char *near;
+	struct given wanted = { .place = place, .o = option_find(block, name, &near) }, *found;
+	uint64_t hash;
+
+	BUG_ON(!wanted.o);
+	found = find_given(l, &wanted, &hash);
+	if (!found)
+		return l->nowhere;
+	return &found->statement->words[found->statement->count > 1];
 }
 
 /* The option of a statement, after plain values have been taken care of. NULL: done, or a mistake was reported. */
@@ -155,7 +249,18 @@ const struct option *loader_option(struct loader *l, const char *block, const st
 			report_unknown(l, &st->words[0], block, near);
 		return NULL;
 	}
+	if (o->type != OPTION_CUSTOM && base && !loader_once(l, base, o, st))
+		return NULL;
 	return read_plain(l, o, st, base) ? NULL : o;
+}
+
+bool loader_is_block(struct loader *l, const struct statement *st)
+{
+	if (st->is_block && st->count == 1)
+		return true;
+	report_error(&l->report, &st->words[0], "'%.*s' is a block: %.*s { ... }", SLICE_ARG(st->words[0].text),
+		SLICE_ARG(st->words[0].text));
+	return false;
 }
 
 bool loader_has_arguments(struct loader *l, const struct statement *st)

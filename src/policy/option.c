@@ -18,6 +18,7 @@
 #define NO_FIELD 0, 0
 #define NONE 0, 0
 #define CUSTOM OPTION_CUSTOM
+#define SINGLE OPTION_SINGLE
 
 const struct option_block option_blocks[] = {
 	{ "", NULL, "Directives outside any block." },
@@ -35,13 +36,13 @@ const struct option_block option_blocks[] = {
 	{ "bounces", NULL, "In a domain block: what notices for its addresses lead to, by what they prove about the message that they claim to answer. proven: it left here, and for the failed recipient. plausible: it left here, for somebody else (aliases, forwarders and lists do that; a few times per message), or all that is known is that the addressee has written to that domain lately. unproven: no proof. refuted: a tag or mark under a key of this site is false, far too old or shown too often. This is about bounces, delay and success reports; other notices get their Spurn-Notice field and no more. accept and mark let in, mark with a Spurn-Mark field besides." },
 	{ "check rate", NULL, "What the check rate takes besides its mode: how much mail there may be, counted over all workers, by four keys; no limit unless set. What is over is put off with 451 and comes again. Clients on allow or trust are not counted." },
 	{ "check greylist", NULL, "What the check greylist takes besides its mode, which is off unless set. The first message of a sender is put off with 451 after the end of the data. A sender is known by the domain that it proves (SPF or DKIM pass), else by its /24 or /64 and the domain of the reverse-path. Never for the null reverse-path, nor for clients and senders on lists." },
-	{ "check notice", NULL, "What the check notice takes besides its mode. It is the outbound guard: an automatic answer of the site's own servers and users (bounce, vacation reply, virus notice, report, complaint) leaves through the outbound listener only if it answers a message that came in here and goes to an address that was proven for it, by SPF or by an aligned DKIM signature. It needs an outbound listener on the same node, and knows only what came in through that node: where mail also comes in elsewhere (another MX, a domain that is hosted by somebody else), set it to observe, or answers to that mail are destroyed. In a domain block, mode off or observe leaves what the domain's own people send alone; what comes in is remembered all the same." },
+	{ "check notice", NULL, "What the check notice takes besides its mode. It is the outbound guard: an automatic answer of the site's own servers and users (bounce, vacation reply, virus notice, report, complaint) leaves through the outbound listener only if it answers a message that came in here and goes to an address that was proven for it, by SPF or by an aligned DKIM signature, found here or by a trust-sealer. It needs an outbound listener on the same node, and knows only what came in through that node: where mail also comes in elsewhere (another MX, a domain that is hosted by somebody else), set it to observe, or answers to that mail are destroyed. In a domain block the mode is that of what the domain's own people send (by the reverse-path; under a null one, by From), stricter or looser than the site's; what comes in is remembered all the same." },
 	{ "check spf", NULL, "What the check spf (RFC 7208) takes besides its mode: what its results lead to. A fail is spoken at RCPT only if the domain says that it never sends (\"v=spf1 -all\"); otherwise at the end of the data, where an aligned DKIM signature, a DMARC pass, a trusted forwarder or a trusted sealer overrules it. mark adds a Spurn-Mark field. Clients on allow are never refused for SPF, those on trust are not asked about, and the HELO identity, which stands in for a null reverse-path, is marked at most." },
-	{ "scanner", "NAME", "Who looks into messages before they are accepted: clamd, spamd, or a filter that speaks the milter protocol (version 6; a filter may refuse, defer, add, change and remove fields, replace the body and ask for quarantine; it may not change sender or recipients, and what it would discard is refused). All scanners of a message are asked in parallel under the one deadline. Larger than size-limit, skip-clients and skip-recipients: not asked, and recorded so." },
+	{ "scanner", "NAME", "Who looks into messages before they are accepted: clamd, spamd, or a filter that speaks the milter protocol (version 6; a filter may refuse, defer, add, change and remove fields, replace the body and ask for quarantine; it may not change sender or recipients, and what it would discard is refused). A bounce that proves itself (check bounce) gets a mark instead of a refusal, unless it carries a virus. All scanners of a message are asked in parallel under the one deadline. Larger than size-limit, skip-clients and skip-recipients: not asked, and recorded so." },
 	{ "check dkim", NULL, "What the check dkim (RFC 6376, RFC 8301, RFC 8463) takes besides its mode. Nobody is refused for a signature that does not verify: such a message is as good as one without it. What the signatures prove is used by other checks and stands in the records." },
 	{ "sign", "DOMAIN", "A key that signs mail of the outbound listeners (DKIM, RFC 6376) whose one author, in From, is at DOMAIN itself; other mail is never signed. Several blocks for a domain put a signature each: RSA (2048 bits) for everybody, Ed25519 besides. Header and body are signed as they leave, canonicalisation relaxed, with From, Subject and the like signed against additions. spurn check --live says whether DNS has the public half, and if not, what to publish." },
 	{ "content-rules", NULL, "Rules of the site's own about what is in a message, in all of its parts and in messages enclosed in it (a bounce returns one). Each rule that hits adds its weight once; the sum refuses or marks, as the check content. Nothing is unpacked and nothing is asked." },
-	{ "check dmarc", NULL, "What the check dmarc (RFC 7489) takes besides its mode: what the policy of the author's domain leads to when neither SPF nor a DKIM signature is aligned with it. Mail of a client on trust, and mail for which a trusted sealer vouches (check arc), is let in all the same, and the record says so; clients on allow get a mark instead of a refusal. Trouble of DNS is 4xx only where a good answer could have spared a refusal. Nobody is ever sent a report." },
+	{ "check dmarc", NULL, "What the check dmarc (RFC 7489) takes besides its mode: what the policy of the author's domain leads to when neither SPF nor a DKIM signature is aligned with it. Mail of a client on trust, and mail for which a trusted sealer vouches (check arc), is let in all the same, and the record says so; clients on allow, and bounces that prove themselves, get a mark instead of a refusal. Trouble of DNS is 4xx only where a good answer could have spared a refusal. Nobody is ever sent a report." },
 	{ "check arc", NULL, "What the check arc (RFC 8617) takes besides its mode. Nobody is refused for a broken chain; a good one whose sealers are trusted overrules DMARC and SPF." },
 	{ "store", "lmdb", "Where state is kept: an embedded store under state-dir (the default). \"store lmdb;\" alone is enough." },
 };
@@ -54,11 +55,11 @@ const struct option options[] = {
 	{ "", "user", OPTION_WORD, NULL, NONE, "spurn", "NAME", "Whom spurnd becomes when it is started as root, before it parses anything else.", SITE(user) },
 	{ "", "workers", OPTION_COUNT_NUMBER, NULL, 0, 64, "0", "N", "Worker processes; 0: one per core.", SITE(workers) },
 	{ "", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, "enforce", "MODE", "The mode of the whole site. observe records what would have been refused and refuses nothing by judgement. Broken protocol, limits, and recipients that their backend refuses are refused in any mode.", SITE(mode) },
-	{ "", "help-url", OPTION_WORD, NULL, NONE, NULL, "URL", "Put into refusals, with the reference behind it.", SITE(help_url) },
-	{ "", "srs-secret", CUSTOM, NULL, NONE, NULL, "FILE", "Secrets of the site's sender rewriting (SRS), one a line, as postsrsd has them: bounces to SRS0 and SRS1 addresses of the site are then proved or refuted by their hash. Nobody but its owner may write the file, and not everybody may read it.", NO_FIELD },
+	{ "", "help-url", OPTION_URL, NULL, NONE, NULL, "URL", "Put into refusals, with the reference behind it.", SITE(help_url) },
+	{ "", "srs-secret", SINGLE, NULL, NONE, NULL, "FILE", "Secrets of the site's sender rewriting (SRS), one a line, as postsrsd has them: bounces to SRS0 and SRS1 addresses of the site are then proved or refuted by their hash. Nobody but its owner may write the file, and not everybody may read it.", NO_FIELD },
 	{ "", "log", OPTION_CHOICE, "stderr|syslog", NONE, "stderr", "WHERE", "Where the operator's log goes when spurnd runs in the background; in the foreground it is standard error.", SITE(log_syslog) },
 	{ "", "dnsbl-threshold", OPTION_INTEGER, NULL, 1, 1000, "3", "SCORE", "A client is refused when the weights of the lists that name it reach this.", SITE(dnsbl.threshold) },
-	{ "", "dnsbl-timeout", OPTION_DURATION, NULL, 1, 60 * NS_PER_SECOND, "5s", "DURATION", "All DNS list questions of one moment together; what has not answered by then is unknown.", SITE(dnsbl.timeout) },
+	{ "", "dnsbl-timeout", OPTION_DURATION, NULL, NS_PER_MS, 60 * NS_PER_SECOND, "5s", "DURATION", "All DNS list questions of one moment together; what has not answered by then is unknown.", SITE(dnsbl.timeout) },
 	{ "", "answer-budget", OPTION_DURATION, NULL, NS_PER_SECOND, 1800 * NS_PER_SECOND, "8m", "DURATION", "The one deadline of the answer to the final dot. Keep it under the 10 minutes of RFC 5321 section 4.5.3.2.6.", SITE(answer_budget) },
 	{ "", "rcpt-budget", OPTION_DURATION, NULL, NS_PER_SECOND, 300 * NS_PER_SECOND, "60s", "DURATION", "The deadline of the answer to RCPT.", SITE(rcpt_budget) },
 	{ "", "hold-backend", OPTION_DURATION, NULL, 0, 300 * NS_PER_SECOND, "2s", "DURATION", "So long a backend transaction waits for the body, and again for the checks of the message (scanners); then it is reset, and replayed when the message may go.", SITE(hold_backend) },
@@ -79,8 +80,8 @@ const struct option options[] = {
 	{ "listener", "proxy-from", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Load balancers that must send a PROXY header, version 1 or 2. From others it is not understood.", NO_FIELD },
 	{ "listener", "broken-peers", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Devices known to send bare line feeds: theirs are repaired, all others' are refused.", NO_FIELD },
 	{ "listener", "allow", CUSTOM, NULL, NONE, NULL, "PREFIX ...", "Who may connect; everybody else is refused. Required for outbound.", NO_FIELD },
-	{ "listener", "next-hop", CUSTOM, NULL, NONE, NULL, "URL ...", "outbound: where mail goes.", NO_FIELD },
-	{ "listener", "content", CUSTOM, NULL, NONE, NULL, "NAME ... | none", "outbound: which scanners see the site's own mail; none if not given.", NO_FIELD },
+	{ "listener", "next-hop", SINGLE, NULL, NONE, NULL, "URL ...", "outbound: where mail goes.", NO_FIELD },
+	{ "listener", "content", SINGLE, NULL, NONE, NULL, "NAME ... | none", "outbound: which scanners see the site's own mail; none if not given.", NO_FIELD },
 	{ "listener", "tag", OPTION_CHOICE, "off|on", NONE, "on", "on|off", "outbound: whether senders are tagged on this way.", LISTENER(tag) },
 	{ "listener", "no-tag-to", CUSTOM, NULL, NONE, NULL, "ADDRESS ... | file FILE", "outbound: recipients (user@domain, @domain, @.domain) for whom senders are not tagged: lists and services that know their members by the reverse-path.", NO_FIELD },
 	{ "listener", "greet-wait", OPTION_DURATION, NULL, 0, 60 * NS_PER_SECOND, "2s", "DURATION", "Silence before the greeting. Who talks in it is refused; DNS lists are asked in it. 0s: none.", LISTENER(greet_wait) },
@@ -127,7 +128,7 @@ const struct option options[] = {
 	{ "domain", "recipients", CUSTOM, NULL, NONE, NULL, "file FILE | directory NAME | callforward", "A source of recipients; several are asked in their order. A directory may also be named by its kind: ldap NAME, sql NAME, socketmap NAME. What none of them knows does not exist, unless one of them could not tell. Required.", NO_FIELD },
 	{ "domain", "route", CUSTOM, NULL, NONE, NULL, "ADDRESS URL ... [tls=verify|opportunistic|none]", "Mail to this address goes to another backend; its sources and everything else are the domain's. May be repeated.", NO_FIELD },
 	{ "domain", "alias", CUSTOM, NULL, NONE, NULL, "NAME ...", "Other names of this domain: an address under one of them is looked up, and passed on to the backend, under the domain's own name, as with @alias @domain in Postfix's virtual_alias_maps. For a domain that the backend knows under its own name write a domain block.", NO_FIELD },
-	{ "domain", "sub-address", CUSTOM, NULL, NONE, NULL, "CHARACTERS", "Characters that begin a sub-address, such as \"+\".", NO_FIELD },
+	{ "domain", "sub-address", SINGLE, NULL, NONE, NULL, "CHARACTERS", "Characters that begin a sub-address, such as \"+\".", NO_FIELD },
 	{ "domain", "shrink-guard", OPTION_COUNT_NUMBER, NULL, 0, 100, "20", "PERCENT", "A recipient file that lost more of its entries than this is refused and said aloud; 0: no guard.", NO_FIELD },
 	{ "domain", "backend-connections", OPTION_COUNT_NUMBER, NULL, 1, 10000, "50", "N", "Connections to each host of the backend, per worker.", BACKEND(max_connections) },
 	{ "domain", "backend-questions", OPTION_COUNT_NUMBER, NULL, 1, 10000, "10", "N", "Of these connections, how many may be busy with recipients that nothing is known of yet; further ones wait their turn, and when too many wait they are told 451. So a dictionary attack does not take the backend away from mail to those who exist.", BACKEND(questions) },
@@ -136,7 +137,7 @@ const struct option options[] = {
 	{ "domain", "forward-client", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "Tell the backend who the client is (XFORWARD, XCLIENT) where it offers that.", BACKEND(forward_client) },
 	{ "domain", "bounces", CUSTOM, NULL, NONE, NULL, "{ ... }", "What notices lead to; see bounces below.", NO_FIELD },
 	{ "domain", "check", CUSTOM, NULL, NONE, NULL, "NAME { mode MODE; }", "The mode of a check for this domain; all else about a check holds for the whole site.", NO_FIELD },
-	{ "domain", "content", CUSTOM, NULL, NONE, NULL, "NAME ... | none", "Which scanners see this domain's mail; all if not given. Recipients of domains that want others come in a transaction of their own.", NO_FIELD },
+	{ "domain", "content", SINGLE, NULL, NONE, NULL, "NAME ... | none", "Which scanners see this domain's mail; all if not given. Recipients of domains that want others come in a transaction of their own.", NO_FIELD },
 
 	{ "directory", "ldap", CUSTOM, NULL, NONE, NULL, "URL ...", "LDAP servers, in order of preference: ldap://HOST[:PORT], ldaps://HOST[:PORT], ldapi://PATH (with %2F for each / of the path).", NO_FIELD },
 	{ "directory", "sql", CUSTOM, NULL, NONE, NULL, "postgresql | mysql | sqlite CONNECTION", "A database. postgresql: a connection string of libpq (\"host=db.example.org dbname=mail user=spurn sslmode=verify-full\"); mysql (or mariadb): host=, port=, socket=, dbname=, user=, tls=none, require or verify, with blanks between; sqlite: the path of the file.", NO_FIELD },
@@ -149,15 +150,15 @@ const struct option options[] = {
 	{ "directory", "tls-verify", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "ldap: the server's certificate must be good for its name.", DIRECTORY(tls_verify) },
 	{ "directory", "ca-file", OPTION_PATH, NULL, NONE, NULL, "FILE", "ldap, mysql: certificate authorities; the system's if not given.", DIRECTORY(ca_file) },
 	{ "directory", "template", OPTION_CHOICE, "none|openldap|active-directory", NONE, "none", "NAME", "ldap: filters and attributes for a usual schema. openldap: mail, mailLocalAddress, mailAlternateAddress. active-directory: proxyAddresses (smtp: and SMTP:) and mail, of persons, groups and contacts, without disabled accounts, but with the shared mailboxes, rooms and equipment of Exchange, which are disabled by nature. What is given beside it holds instead.", DIRECTORY(template) },
-	{ "directory", "filter", CUSTOM, NULL, NONE, NULL, "\"(FILTER)\"", "ldap: finds an entry for an address: %s is the address, %u its local part, %d its domain, all in canonical form and escaped; %% a percent sign. An entry found means that the mailbox exists.", NO_FIELD },
-	{ "directory", "list-filter", CUSTOM, NULL, NONE, NULL, "\"(FILTER)\"", "ldap: finds all entries with addresses, for copy.", NO_FIELD },
-	{ "directory", "attributes", CUSTOM, NULL, NONE, NULL, "NAME ...", "ldap: the attributes that hold addresses, for copy; smtp: before an address is dropped, values of other types (SIP:, X500:) are passed over.", NO_FIELD },
-	{ "directory", "query", CUSTOM, NULL, NONE, NULL, "\"SELECT ...\"", "sql: gives a row if the mailbox exists and none if it does not: $1 is the address, $2 its local part, $3 its domain, in canonical form (lower case) and always as parameters. A first column that is NULL is no row; one that is 0, false or empty is no answer, since that can be meant either way. Required there.", NO_FIELD },
-	{ "directory", "list-query", CUSTOM, NULL, NONE, NULL, "\"SELECT ...\"", "sql: gives all addresses in its first column, for copy.", NO_FIELD },
+	{ "directory", "filter", SINGLE, NULL, NONE, NULL, "\"(FILTER)\"", "ldap: finds an entry for an address: %s is the address, %u its local part, %d its domain, all in canonical form and escaped; %% a percent sign. An entry found means that the mailbox exists.", NO_FIELD },
+	{ "directory", "list-filter", SINGLE, NULL, NONE, NULL, "\"(FILTER)\"", "ldap: finds all entries with addresses, for copy.", NO_FIELD },
+	{ "directory", "attributes", SINGLE, NULL, NONE, NULL, "NAME ...", "ldap: the attributes that hold addresses, for copy; smtp: before an address is dropped, values of other types (SIP:, X500:) are passed over.", NO_FIELD },
+	{ "directory", "query", SINGLE, NULL, NONE, NULL, "\"SELECT ...\"", "sql: gives a row if the mailbox exists and none if it does not: $1 is the address, $2 its local part, $3 its domain, in canonical form (lower case) and always as parameters. A first column that is NULL is no row; one that is 0, false or empty is no answer, since that can be meant either way. Required there.", NO_FIELD },
+	{ "directory", "list-query", SINGLE, NULL, NONE, NULL, "\"SELECT ...\"", "sql: gives all addresses in its first column, for copy.", NO_FIELD },
 	{ "directory", "timeout", OPTION_DURATION, NULL, 100 * NS_PER_MS, 60 * NS_PER_SECOND, "5s", "DURATION", "One question, with all it takes to be asked.", DIRECTORY(timeout) },
 	{ "directory", "connections", OPTION_COUNT_NUMBER, NULL, 1, 64, "8", "N", "Questions at one time: of the directory process to the server, and of each worker.", DIRECTORY(connections) },
-	{ "directory", "canary", CUSTOM, NULL, NONE, NULL, "ADDRESS", "ldap, sql: an address that always exists. Each minute in which the directory denies one, it is asked for this one, too; if it does not know it, it has lost its data or our right to read them, and its \"no\" is no answer.", NO_FIELD },
-	{ "directory", "copy", CUSTOM, NULL, NONE, NULL, "FILE [every DURATION]", "ldap, sql: a file of all addresses that the directory lists, renewed on this schedule and by spurn recipient sync; whom it names still exists while the directory does not answer. It is swapped atomically.", NO_FIELD },
+	{ "directory", "canary", SINGLE, NULL, NONE, NULL, "ADDRESS", "ldap, sql: an address that always exists. Each minute in which the directory denies one, it is asked for this one, too; if it does not know it, it has lost its data or our right to read them, and its \"no\" is no answer.", NO_FIELD },
+	{ "directory", "copy", SINGLE, NULL, NONE, NULL, "FILE [every DURATION]", "ldap, sql: a file of all addresses that the directory lists, renewed on this schedule and by spurn recipient sync; whom it names still exists while the directory does not answer. It is swapped atomically.", NO_FIELD },
 	{ "directory", "shrink-guard", OPTION_COUNT_NUMBER, NULL, 0, 100, "20", "PERCENT", "A copy that would lose more of its entries than this is refused and said aloud; 0: no guard.", DIRECTORY(shrink_guard) },
 
 	{ "check", "mode", OPTION_CHOICE, "off|observe|enforce", NONE, NULL, "MODE", "off: not asked; observe: recorded as would=reject, changes nothing; enforce.", NO_FIELD },
@@ -170,7 +171,7 @@ const struct option options[] = {
 	{ "check recipient", "confirm", OPTION_DURATION, NULL, 0, 86400 * NS_PER_SECOND, "10m", "DURATION", "A known address that turns unknown is answered 450 until the no has lasted so long.", FIELD(recipient_conf, confirm_after) },
 
 	{ "check bounce", "foreign-limit", OPTION_COUNT_NUMBER, NULL, 0, 100000, "10", "N", "Notices about one message that name a recipient it was not sent to; further ones are refuted.", FIELD(bounce_conf, foreign_limit) },
-	{ "check bounce", "replay-limit", OPTION_COUNT_NUMBER, NULL, 1, 1000000, "50", "N", "Notices about one message, beside three for each of its recipients; further ones are refuted. A tag alone, which stands for a sender's mail of a day, may be shown ten times as often.", FIELD(bounce_conf, replay_limit) },
+	{ "check bounce", "replay-limit", OPTION_COUNT_NUMBER, NULL, 1, 1000000, "50", "N", "Notices about one message, beside three for each of its recipients; further ones are refuted. A tag alone stands for a sender's mail of a day, and may be shown as often as all of that together; where another node sent it, as often as ten messages.", FIELD(bounce_conf, replay_limit) },
 
 	{ "check bounce", "client-limit", OPTION_COUNT_NUMBER, NULL, 0, 1000000, "20", "N", "Bounces about mail that was not sent here, of one client network and of late (a count is halved in ten minutes). A client beyond it is a finding of its own in each of its transactions, and where a domain has wave tighten, it is treated as in a wave. 0: no limit.", FIELD(bounce_conf, client_limit) },
 	{ "check bounce", "client-weight", OPTION_COUNT_NUMBER, NULL, 0, 1000, "1", "N", "What such a client weighs beside the weights of DNS lists, against dnsbl-threshold. With mode enforce.", FIELD(bounce_conf, client_weight) },
@@ -205,7 +206,7 @@ const struct option options[] = {
 	{ "scanner", "milter", CUSTOM, NULL, NONE, NULL, "unix:/path | inet:ADDRESS:PORT", "A filter: rspamd, amavis, OpenDKIM and the like. It is asked when the message is complete; what it says of client, HELO, sender and recipients is spoken then. If it refuses some of several recipients, each comes back in a transaction of its own.", NO_FIELD },
 	{ "scanner", "budget", OPTION_DURATION, NULL, 100 * NS_PER_MS, 1800 * NS_PER_SECOND, "60s", "DURATION", "Its time, from the end of the message on; what has not answered by then is in trouble. Three quarters of answer-budget are the most.", FIELD(scanner_conf, budget) },
 	{ "scanner", "on-error", OPTION_CHOICE, "defer|mark", NONE, "defer", "WHAT", "When it cannot be asked, or does not answer, or answers nonsense: defer says 451; mark accepts the message unscanned, with a header that says so.", FIELD(scanner_conf, on_error) },
-	{ "scanner", "size-limit", CUSTOM, NULL, NONE, NULL, "SIZE", "Larger messages are not shown to it; 0: no limit. Without it 25M for clamd (its own StreamMaxLength must not be smaller), 1M for spamd, no limit for a filter.", NO_FIELD },
+	{ "scanner", "size-limit", SINGLE, NULL, NONE, NULL, "SIZE", "Larger messages are not shown to it; 0: no limit. Without it 25M for clamd (its own StreamMaxLength must not be smaller), 1M for spamd, no limit for a filter.", NO_FIELD },
 	{ "scanner", "connections", OPTION_COUNT_NUMBER, NULL, 1, 10000, "20", "N", "Questions at one time, per worker; others wait their turn within their budget.", FIELD(scanner_conf, connections) },
 	{ "scanner", "stream", OPTION_BOOL, NULL, NONE, "yes", "yes|no", "clamd: send a long message while it arrives.", FIELD(scanner_conf, stream) },
 	{ "scanner", "reject-score", OPTION_INTEGER, NULL, 1, 1000, "15", "POINTS", "spamd: refused from this score on.", FIELD(scanner_conf, reject_score) },
@@ -280,32 +281,52 @@ static unsigned distance(const char *a, const char *b)
 	return row[n];
 }
 
-static void keep_nearer(const char *wanted, const char *name, unsigned *best, const char **near)
+/* Two slips at most, and fewer in a short word. */
+void option_near(const char *wanted, const char *candidate, const char **near)
 {
-	unsigned d = distance(wanted, name);
+	unsigned n = (unsigned)strlen(wanted), best = n < 4 ? 2 : 3;
 
-	if (d < *best) {
-		*best = d;
-		*near = name;
-	}
+	if (*near)
+		best = distance(wanted, *near);
+	if (distance(wanted, candidate) < best)
+		*near = candidate;
 }
 
 const struct option *option_find(const char *block, const char *name, const char **near)
 {
-	unsigned best = 3;
-
 	*near = NULL;
 	for (size_t i = 0; i < option_count; i++) {
 		if (strcmp(options[i].block, block) != 0)
 			continue;
 		if (strcmp(options[i].name, name) == 0)
 			return &options[i];
-		keep_nearer(name, options[i].name, &best, near);
+		option_near(name, options[i].name, near);
 	}
 	if (block[0] == '\0')
 		for (size_t i = 1; i < option_block_count; i++)
-			keep_nearer(name, option_blocks[i].name, &best, near);
+			option_near(name, option_blocks[i].name, near);
 	return NULL;
+}
+
+void option_number(char *out, size_t size, const struct option *o, int64_t value)
+{
+	static const struct { const char *unit; int64_t factor; } durations[] = {
+		{ "d", 86400 * NS_PER_SECOND }, { "h", 3600 * NS_PER_SECOND }, { "m", 60 * NS_PER_SECOND },
+		{ "s", NS_PER_SECOND }, { "ms", NS_PER_MS },
+	}, sizes[] = { { "T", INT64_C(1) << 40 }, { "G", 1 << 30 }, { "M", 1 << 20 }, { "k", 1 << 10 } };
+	bool time = o->type == OPTION_DURATION;
+	size_t count = time ? sizeof(durations) / sizeof(durations[0]) :
+		o->type == OPTION_SIZE ? sizeof(sizes) / sizeof(sizes[0]) : 0;
+
+	for (size_t i = 0; i < count && value > 0; i++) {
+		int64_t factor = time ? durations[i].factor : sizes[i].factor;
+
+		if (value % factor == 0) {
+			snprintf(out, size, "%lld%s", (long long)(value / factor), time ? durations[i].unit : sizes[i].unit);
+			return;
+		}
+	}
+	snprintf(out, size, "%lld%s", (long long)value, time && value == 0 ? "s" : "");
 }
 
 /* ---- manuals ---- */
@@ -330,26 +351,12 @@ static void put_text(const char *text)
 	}
 }
 
-/* A number as it would be written in a configuration. */
 static void put_number(const struct option *o, int64_t value)
 {
-	static const struct { const char *unit; int64_t factor; } durations[] = {
-		{ "d", 86400 * NS_PER_SECOND }, { "h", 3600 * NS_PER_SECOND }, { "m", 60 * NS_PER_SECOND },
-		{ "s", NS_PER_SECOND }, { "ms", NS_PER_MS },
-	}, sizes[] = { { "T", INT64_C(1) << 40 }, { "G", 1 << 30 }, { "M", 1 << 20 }, { "k", 1 << 10 } };
-	bool time = o->type == OPTION_DURATION;
-	size_t count = time ? sizeof(durations) / sizeof(durations[0]) :
-		o->type == OPTION_SIZE ? sizeof(sizes) / sizeof(sizes[0]) : 0;
+	char text[OPTION_NUMBER_MAX];
 
-	for (size_t i = 0; i < count && value > 0; i++) {
-		int64_t factor = time ? durations[i].factor : sizes[i].factor;
-
-		if (value % factor == 0) {
-			printf("%lld%s", (long long)(value / factor), time ? durations[i].unit : sizes[i].unit);
-			return;
-		}
-	}
-	printf("%lld%s", (long long)value, time && value == 0 ? "s" : "");
+	option_number(text, sizeof(text), o, value);
+	fputs(text, stdout);
 }
 
 /* The ends of a range that are not just "any number" or "what a field holds". */

@@ -21,7 +21,9 @@ enum option_type {
 	OPTION_WORD,		/* one word or quoted string */
 	OPTION_CHOICE,		/* one of `choices`, separated by | */
 	OPTION_PATH,
-	OPTION_CUSTOM,		/* has a parser of its own: lists, urls, ranges */
+	OPTION_URL,		/* printable, at most 200 octets: it stands in replies */
+	OPTION_CUSTOM,		/* has a parser of its own: lists, urls, ranges; may stand several times */
+	OPTION_SINGLE,		/* the same, once in its block, as all those above */
 };
 
 struct option {
@@ -47,8 +49,13 @@ struct option_block {
 extern const struct option_block option_blocks[];
 extern const size_t option_block_count;
 
+/* Keeps the candidate in *near (NULL: none yet) if it is the closest to `wanted` so far, and close enough to be meant. */
+void option_near(const char *wanted, const char *candidate, const char **near);
 /* The option, or NULL; *near: the closest name in that block if one is close enough to be meant. */
 const struct option *option_find(const char *block, const char *name, const char **near);
+#define OPTION_NUMBER_MAX 32
+/* A number of an option as it would be written in a configuration: 30s, 25M, 3. */
+void option_number(char *out, size_t size, const struct option *o, int64_t value);
 /* Writes spurn.conf(5), or spurn-replies(7), as mdoc to standard output (used at build time). */
 void option_write_manual(void);
 void replies_write_manual(void);

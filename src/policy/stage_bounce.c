@@ -5,8 +5,9 @@
  * question to DNS. One that proves alone tells something else besides: the message left by another door, so
  * the domain is not ready to have refused what is unproven.
  *
- * Tags can be guessed at, so false ones are counted per client, and of a client that has shown many one that fits
- * proves nothing.
+ * Tags and SRS hashes can be guessed at, so false ones are counted per client, and of a client that has shown many none is looked at. The
+ * client may be a large provider whom somebody made to bounce to false tags: what would be refused for want of the tag is put off until
+ * its count is down, so that its genuine bounces come in then.
  */
 #include "policy/stage_bounce.h"
 
@@ -34,9 +35,18 @@ static bool has_our_form(const struct address_form *form)
 	return (form->tag == ADDRESS_TAG_PRVS || form->tag == ADDRESS_TAG_PRVS_SWAPPED) && form->tag_text.n == 10;
 }
 
-bool bounce_tag_is_ours(const struct config *c, const struct address_form *form)
+bool bounce_tag_is_false(const struct config *c, const struct address_form *form, struct slice canonical)
 {
-	return has_our_form(form) && proof_keys_find(&c->bounces.keys, form->tag_text.p[0]);
+	return has_our_form(form) && proof_tag_check(&c->bounces.keys, form->tag_text, canonical, c->bounces.life,
+		clock_wall_seconds()) == PROOF_FALSE;
+}
+
+bool bounce_tag_comes_off(const struct config *c, struct store *store, const struct address_form *form, struct slice canonical)
+{
+	if (!has_our_form(form) || !proof_keys_find(&c->bounces.keys, form->tag_text.p[0]))
+		return false;
+	return !bounce_tag_is_false(c, form, canonical) || !store ||
+		sent_tag_known(store, form->tag_text, canonical) != STORE_OK;
 }
 
 void bounce_stage_recipient(const struct config *c, const struct domain_conf *d, struct envelope *e, const struct recipient *r)
@@ -91,7 +101,8 @@ static bool is_our_domain(void *arg, struct slice name)
 
 struct returned *bounce_stage_returned(const struct message_view *view)
 {
-	struct returned_conf conf = { .dkim = &view->config->dkim, .ours = is_our_domain, .arg = (void *)view->domain };
+	struct returned_conf conf = { .dkim = &view->config->dkim, .ours = is_our_domain, .arg = (void *)view->domain,
+		.life = (int64_t)view->config->bounces.life * 86400 };
 
 	if (!view->domain || config_mode(view->config, view->domain, CHECK_BOUNCE, false) == MODE_OFF)
 		return NULL;
@@ -100,14 +111,15 @@ struct returned *bounce_stage_returned(const struct message_view *view)
 
 /* Signatures say who is the author (From), and do not know the envelope. One over somebody else's message proves nothing to the
  * addressee, who may be the bounce address of a newsletter; but it shows the exit of that. */
-static bool is_author(struct arena *a, const struct notice_original *o, struct slice addressee)
+static bool is_author(const struct bounce_stage *s, const struct notice_original *o)
 {
 	struct slice value = o->from, canonical;
 	ptrdiff_t open = slice_rfind(value, '<'), close = slice_rfind(value, '>');
 
 	if (open >= 0 && close > open)
 		value = slice_make(value.p + open + 1, (size_t)(close - open - 1));
-	return address_canonical(a, slice_trim(value), SLICE_NULL, &canonical) && slice_eq(canonical, addressee);
+	return config_address(s->view->config, s->view->envelope->arena, slice_trim(value), &canonical) &&
+		slice_eq(canonical, s->question.addressee);
 }
 
 static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
@@ -119,7 +131,7 @@ static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
 
 	if (!s->view->returned)
 		return;
-	author = is_author(s->view->envelope->arena, o, s->question.addressee);
+	author = is_author(s, o);
 	returned_verify(s->view->returned, o, services->dns, services->dkim_keys, clock_wall_seconds(), &answer, until);
 	s->question.signed_for_other = !author && answer.result == RESULT_PASS;
 	if (!author)
@@ -127,10 +139,17 @@ static ASYNC void look_for_signature(struct bounce_stage *s, deadline until)
 	s->question.signed_by = answer.domain;
 	s->question.signature = answer.signature;
 	s->question.signed_other_body = answer.other_body;
+	s->question.signed_long_ago = answer.too_old;
 	s->signature_trouble = answer.result == RESULT_TEMPERROR;
 }
 
 /* ---- the notice ---- */
+
+/* A tag that is not ours while there is no ledger, which would know whether mail left here under it. */
+static bool is_past_telling(const struct message_view *view, const struct address_form *form, struct slice canonical)
+{
+	return !view->services->store && bounce_tag_is_false(view->config, form, canonical);
+}
 
 void *bounce_stage_begin(const struct message_view *view)
 {
@@ -146,7 +165,7 @@ void *bounce_stage_begin(const struct message_view *view)
 		.addressee = r->canonical };
 	if (address_form(view->envelope->arena, &r->path, view->domain->separators, &s->form)) {
 		s->question.form = &s->form;
-		if (has_our_form(&s->form))
+		if (has_our_form(&s->form) && !is_past_telling(view, &s->form, r->canonical))
 			s->question.tag = s->form.tag_text;
 	}
 	return s;
@@ -271,14 +290,17 @@ static void report(struct bounce_stage *s, struct findings *found, nanoseconds b
 	/* A question without an answer is no "no". */
 	if (result == RESULT_UNPROVEN && (p->store_trouble || s->signature_trouble))
 		result = RESULT_TEMPERROR;
+	else if (result == RESULT_UNPROVEN && p->not_looked_at)
+		result = RESULT_TRY_LATER;
 	f = finding_timed(found, e->arena, CHECK_BOUNCE, result, began, result != RESULT_TEMPERROR ? p->reason :
 		p->store_trouble ? "no proof, and the sent ledger cannot be asked" :
 		"no proof, and the key of our own signature cannot be asked for");
 	f->evidence = evidence_of(s, unproven);
-	f->weight = result == RESULT_UNPROVEN && bounce &&
+	f->weight = (result == RESULT_UNPROVEN || result == RESULT_TRY_LATER) && bounce &&
 		(wave || returns_much(s->view->services, s->view->config, e->client, &score));
 	header_change_add(&e->changes, e->arena, HEADER_PREPEND, 0, slice_of(arena_printf(e->arena,
-		"Spurn-Notice: %s; proof=%s\r\n", notice_kind_name(e->notice->kind), result_name(result))));
+		"Spurn-Notice: %s; proof=%s\r\n", notice_kind_name(e->notice->kind),
+		result_name(result == RESULT_TRY_LATER ? RESULT_UNPROVEN : result))));
 }
 
 /* Mail under a null reverse-path that is no notice: posts of some mailing lists, and spam that dodges SPF. */

@@ -10,8 +10,11 @@
 
 #include "policy/stage_message.h"
 
-/* A tag in the form of ours, under a key of this site, good or not: it comes off before the backend sees the address. */
-bool bounce_tag_is_ours(const struct config *c, const struct address_form *form);
+/* A tag in the form of ours that claims a key of this site and fails it. canonical: of the address, under its domain's own name. */
+bool bounce_tag_is_false(const struct config *c, const struct address_form *form, struct slice canonical);
+/* A tag in the form of ours, under a key of this site, good or not: it comes off before the backend sees the address, unless it is known
+ * for that of a host behind us. */
+bool bounce_tag_comes_off(const struct config *c, struct store *store, const struct address_form *form, struct slice canonical);
 /* At RCPT: an address that never sends gets no notice. */
 void bounce_stage_recipient(const struct config *c, const struct domain_conf *d, struct envelope *e, const struct recipient *r);
 

@@ -1,6 +1,6 @@
 /*
- * The guard in the stage MESSAGE. It comes last: on the inbound side when all is known about the sender, on the outbound side
- * when the recogniser has said what kind of notice it is.
+ * The guard in the stage MESSAGE. It comes last: on the outbound side when the recogniser has said what kind of notice it is, on the
+ * inbound side when all is known about the sender, and writes that down behind the verdict.
  *
  * A report that may leave is reduced here, before it is signed.
  *
@@ -24,12 +24,13 @@ struct guard_part {
 
 bool stage_guard_wanted(const struct config *c)
 {
-	if (c->check_mode[CHECK_NOTICE] == MODE_OFF)
-		return false;
+	bool outbound = false, wanted = config_mode(c, NULL, CHECK_NOTICE, false) != MODE_OFF;
+
 	for (size_t i = 0; i < c->listener_count; i++)
-		if (c->listeners[i].outbound)
-			return true;
-	return false;
+		outbound = outbound || c->listeners[i].outbound;
+	for (size_t i = 0; i < c->domain_count && !wanted; i++)
+		wanted = config_mode(c, &c->domains[i], CHECK_NOTICE, false) != MODE_OFF;
+	return outbound && wanted;
 }
 
 void *stage_guard_begin(const struct message_view *view)
@@ -97,14 +98,9 @@ static void mark_for_inner_servers(const struct guard_part *part)
 	header_change_add(&e->changes, e->arena, HEADER_PREPEND, 0, SLICE(SUPPRESS ": OOF, AutoReply\r\n"));
 }
 
-static bool is_ours(void *arg, struct slice domain)
+static bool is_own(void *arg, struct arena *a, struct slice address, struct slice *canonical)
 {
-	return config_domain(arg, domain) != NULL;
-}
-
-static const struct domain_conf *domain_of(const struct config *c, struct slice canonical)
-{
-	return config_domain(c, address_domain(canonical));
+	return config_address(arg, a, address, canonical) != NULL;
 }
 
 /* Whose notice it is: of the domain that sends it, or, under the null reverse-path, writes it. NULL: of none of ours. */
@@ -112,13 +108,11 @@ static const struct domain_conf *author_domain(const struct guard_part *part)
 {
 	const struct message_view *view = part->view;
 	struct envelope *e = view->envelope;
-	const struct domain_conf *d = domain_of(view->config, e->reverse_canonical);
-	const struct mailbox *author = d ? NULL : header_authors(e->arena, part->header, 1, NULL);
 	struct slice canonical;
+	const struct domain_conf *d = config_address(view->config, e->arena, e->reverse_canonical, &canonical);
+	const struct mailbox *author = d ? NULL : header_authors(e->arena, part->header, 1, NULL);
 
-	if (!author || !address_canonical(e->arena, author->address, SLICE_NULL, &canonical))
-		return d;
-	return domain_of(view->config, canonical);
+	return author ? config_address(view->config, e->arena, author->address, &canonical) : d;
 }
 
 /* Somebody has signed it, and nobody here can sign it again: a broken signature may be worse than none. */
@@ -150,16 +144,17 @@ static ASYNC void reduce(const struct guard_part *part, bool apply, struct findi
 static ASYNC void judge(const struct guard_part *part, struct findings *found, deadline until)
 {
 	const struct message_view *view = part->view;
-	enum check_mode mode = config_mode(view->config, author_domain(part), CHECK_NOTICE, false);
+	const struct domain_conf *domain = author_domain(part);
+	enum check_mode mode = config_mode(view->config, domain, CHECK_NOTICE, false);
+	struct guard_site site = { .own = is_own, .arg = (void *)view->config };
 	struct findings mine = { .first = NULL };
 
 	if (mode == MODE_OFF)
 		return;
-	if (guard_judge(view->services->guard, &view->config->guard, view->envelope, part->header, is_ours,
-			(void *)view->config, &mine))
+	if (guard_judge(view->services->guard, &view->config->guard, view->envelope, part->header, &site, &mine))
 		reduce(part, mode == MODE_ENFORCE, &mine, until);
 	for (struct finding *f = mine.first; f; f = f->next)
-		f->only_observed |= mode == MODE_OBSERVE;
+		f->domain = domain;
 	findings_join(found, &mine);
 }
 
@@ -173,6 +168,15 @@ ASYNC void stage_guard_finish(void *state, struct findings *found, deadline unti
 		judge(part, found, until);
 		return;
 	}
-	guard_record(view->services->guard, &view->config->guard, view->envelope, part->header, found);
 	mark_for_inner_servers(part);
+}
+
+/* What was refused did not come in: nothing answers it. And so nobody fills the ledger with what is not even taken. */
+void stage_guard_relay(void *state, struct findings *found)
+{
+	struct guard_part *part = state;
+	const struct message_view *view = part->view;
+
+	if (!view->listener->outbound)
+		guard_record(view->services->guard, &view->config->guard, view->envelope, part->header, found);
 }

@@ -10,8 +10,10 @@
 void *stage_guard_begin(const struct message_view *view);
 void stage_guard_header(void *state, const struct header *h);
 ASYNC void stage_guard_finish(void *state, struct findings *found, deadline until);
+void stage_guard_relay(void *state, struct findings *found);
 
-/* Whether this configuration has something for the guard to watch: an outbound listener, and the check not off. */
+/* Whether this configuration has something for the guard to watch: an outbound listener, and the check not off for the site or one of
+ * its domains. */
 bool stage_guard_wanted(const struct config *c);
 
 #endif

@@ -17,26 +17,28 @@
 #include "policy/stage_sent.h"
 #include "policy/stage_sign.h"
 
-/* In the order in which findings stand in the record; the last row has no begin(). */
+/* In the order in which findings stand in the record, those from behind the verdict last; the last row has no begin(). */
 static const struct message_check checks[] = {
-	{ CHECK_DKIM, SIDE_INBOUND, 1, false, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL, NULL },
+	{ CHECK_DKIM, SIDE_INBOUND, 1, false, stage_dkim_begin, stage_dkim_header, NULL, stage_dkim_finish, NULL, NULL, NULL },
 	{ CHECK_NOTICE, SIDE_BOTH, 0, true, stage_notice_begin, stage_notice_header, stage_notice_body,
-		stage_notice_finish, NULL, NULL },
+		stage_notice_finish, NULL, NULL, NULL },
 	{ CHECK_CONTENT, SIDE_INBOUND, 1, false, stage_rules_begin, stage_rules_header, stage_rules_body, stage_rules_finish,
-		stage_rules_drop, NULL },
-	{ CHECK_ARC, SIDE_INBOUND, 1, false, stage_arc_begin, stage_arc_header, NULL, stage_arc_finish, NULL, NULL },
-	{ CHECK_DMARC, SIDE_INBOUND, 2, false, stage_dmarc_begin, stage_dmarc_header, NULL, stage_dmarc_finish, NULL, NULL },
-	{ CHECK_DMARC, SIDE_INBOUND, 3, true, stage_authres_begin, NULL, NULL, stage_authres_finish, NULL, NULL },
+		NULL, stage_rules_drop, NULL },
+	{ CHECK_ARC, SIDE_INBOUND, 1, false, stage_arc_begin, stage_arc_header, NULL, stage_arc_finish, NULL, NULL, NULL },
+	{ CHECK_DMARC, SIDE_INBOUND, 2, false, stage_dmarc_begin, stage_dmarc_header, NULL, stage_dmarc_finish, NULL, NULL,
+		NULL },
+	{ CHECK_DMARC, SIDE_INBOUND, 3, true, stage_authres_begin, NULL, NULL, stage_authres_finish, NULL, NULL, NULL },
 	{ CHECK_CONTENT, SIDE_BOTH, 1, false, stage_content_begin, stage_content_header, stage_content_body,
-		stage_content_finish, stage_content_drop, stage_content_abandon },
-	{ CHECK_BOUNCE, SIDE_INBOUND, 3, false, bounce_stage_begin, NULL, NULL, bounce_stage_finish, NULL, NULL },
-	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, false, sent_begin, sent_header, NULL, sent_finish, NULL, NULL },
+		stage_content_finish, NULL, stage_content_drop, stage_content_abandon },
+	{ CHECK_BOUNCE, SIDE_INBOUND, 3, false, bounce_stage_begin, NULL, NULL, bounce_stage_finish, NULL, NULL, NULL },
+	{ CHECK_BOUNCE, SIDE_OUTBOUND, 3, false, sent_begin, sent_header, NULL, sent_finish, sent_relay, NULL, NULL },
 	{ CHECK_DKIM, SIDE_OUTBOUND, STAGE_SIGN_WAVE, true, stage_sign_begin, stage_sign_header, NULL, stage_sign_finish,
-		stage_sign_drop, NULL },
+		NULL, stage_sign_drop, NULL },
 	{ CHECK_ARC, SIDE_INBOUND, STAGE_SIGN_WAVE, false, stage_seal_begin, stage_seal_header, NULL, stage_seal_finish,
-		stage_seal_drop, NULL },
-	{ CHECK_GREYLIST, SIDE_INBOUND, 4, false, stage_greylist_begin, NULL, NULL, stage_greylist_finish, NULL, NULL },
-	{ CHECK_NOTICE, SIDE_BOTH, 4, true, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish, NULL, NULL },
+		NULL, stage_seal_drop, NULL },
+	{ CHECK_GREYLIST, SIDE_INBOUND, 4, false, stage_greylist_begin, NULL, NULL, stage_greylist_finish, NULL, NULL, NULL },
+	{ CHECK_NOTICE, SIDE_BOTH, 4, true, stage_guard_begin, stage_guard_header, NULL, stage_guard_finish,
+		stage_guard_relay, NULL, NULL },
 	{ .begin = NULL },
 };
 
@@ -133,10 +135,38 @@ ASYNC void stage_message_finish(struct message_stage *m, deadline until)
 	unsigned wave = 0;
 
 	body_hashes_finish(m->view.hashes);
-	while (run_wave(m, wave, until) && !m->abandoned)
+	while (run_wave(m, wave, until) && wave + 1 < STAGE_SIGN_WAVE && !m->abandoned)
 		wave++;
 	for (struct message_part *p = m->parts; p->check; p++)
 		findings_join(&m->view.envelope->findings, &p->found);
+}
+
+/* Findings from behind the verdict, which gives the others their mode. */
+static void join_late(struct message_stage *m, struct findings *found)
+{
+	for (struct finding *f = found->first; f; f = f->next)
+		f->mode = (uint8_t)config_mode(m->view.config, m->view.domain, f->check, *m->view.services->observe_all);
+	findings_join(&m->view.envelope->findings, found);
+}
+
+ASYNC void stage_message_sign(struct message_stage *m, deadline until)
+{
+	run_wave(m, STAGE_SIGN_WAVE, until);
+	for (struct message_part *p = m->parts; p->check; p++)
+		if (p->check->wave == STAGE_SIGN_WAVE)
+			join_late(m, &p->found);
+}
+
+void stage_message_relay(struct message_stage *m)
+{
+	for (struct message_part *p = m->parts; p->check; p++) {
+		struct findings found = { .first = NULL };
+
+		if (!p->state || !p->check->relay)
+			continue;
+		p->check->relay(p->state, &found);
+		join_late(m, &found);
+	}
 }
 
 void stage_message_abandon(struct message_stage *m)

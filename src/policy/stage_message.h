@@ -30,12 +30,14 @@ struct message_view {
 	struct returned *returned;		/* shown the message that a notice returns; NULL: nobody asks */
 };
 
+#define STAGE_SIGN_WAVE 9
+
 enum message_side { SIDE_INBOUND = 1, SIDE_OUTBOUND = 2, SIDE_BOTH = 3 };
 
 struct message_check {
 	enum check check;
 	uint8_t sides;			/* enum message_side bits */
-	uint8_t wave;			/* 0 first */
+	uint8_t wave;			/* 0 first; STAGE_SIGN_WAVE: behind the verdict */
 	bool always;			/* begun in any mode: it is no judgement, or looks at the mode itself */
 	/* Its own state, in the envelope's arena; NULL: nothing to do for this message. */
 	void *(*begin)(const struct message_view *view);
@@ -44,6 +46,9 @@ struct message_check {
 	void (*body)(void *state, struct slice piece);
 	/* Both ended. Facts go into the envelope, findings into the list given. ASYNC. NULL: not interested. */
 	void (*finish)(void *state, struct findings *found, deadline until);
+	/* The verdict lets it go, and the backend is about to hear the dot: what is remembered of a message is remembered here, so
+	 * that what was refused or destroyed leaves nothing behind. May not wait. NULL: not interested. */
+	void (*relay)(void *state, struct findings *found);
 	/* Whether finish() was run or not: what is not in the arena is given back, what still runs is stopped. */
 	void (*drop)(void *state);
 	/* While finish() runs: nobody waits for it any more, so it is to return soon. NULL: it does so anyway. */
@@ -56,6 +61,10 @@ void stage_message_header(struct message_stage *m, const struct header *h);
 void stage_message_body(struct message_stage *m, struct slice piece);
 /* The message has ended; message facts are in the envelope. */
 ASYNC void stage_message_finish(struct message_stage *m, deadline until);
+/* The verdict lets it go: signatures and seals, over the message as it leaves and over what was found. What is refused costs none. */
+ASYNC void stage_message_sign(struct message_stage *m, deadline until);
+/* The message is about to be relayed. Once, behind the verdict; findings go to the envelope and argue for nothing any more. */
+void stage_message_relay(struct message_stage *m);
 /* The client is gone: stage_message_finish(), under way on its fiber, asks nothing more. */
 void stage_message_abandon(struct message_stage *m);
 /* Must be called once, at whatever end. NULL is allowed. */

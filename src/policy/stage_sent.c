@@ -6,20 +6,23 @@
  * is begun again. Lists are recognised by what their senders look like (owner-, -bounces, VERP with "="), because a tag that changes daily
  * would make a new sender of them each day for everybody who knows the list by it.
  *
- * The ledger is written before the next hop takes the message, since a bounce may be back before its 250 is. What
- * the next hop refuses then stays in it: somebody could return a message that was never delivered, to its own sender.
+ * The ledger is written before the next hop takes the message, since a bounce may be back before its 250 is, and behind the
+ * verdict: a vacation reply that the guard destroys would else stand for its user having written to the forged address.
+ * What the next hop refuses stays in it: somebody could return a message that was never delivered, to its own sender.
  */
 #include "policy/stage_sent.h"
 
 #include "base/log.h"
 #include "base/table.h"
+#include "policy/stage_bounce.h"
 #include "wire/taglist.h"
 
 #define MARKED_RECIPIENTS 10000u
 
 /* ---- who is marked ---- */
 
-/* The domain of this site that the sender is in, and its canonical form with that domain's sub-addresses. NULL: none, or its mail
+/* The domain of this site that the sender is in, and its canonical form there: under the domain's own name, without its sub-addresses,
+ * which is how its bounce will be looked for. NULL: none, or its mail
  * is not marked. */
 static const struct domain_conf *sender_domain(const struct config *c, const struct envelope *e, struct slice *canonical)
 {
@@ -29,7 +32,7 @@ static const struct domain_conf *sender_domain(const struct config *c, const str
 
 	if (!d || !address_form(e->arena, &e->reverse_path, d->separators, &form))
 		return NULL;
-	*canonical = form.canonical;
+	*canonical = config_own_name(d, e->arena, form.canonical);
 	return config_mode(c, d, CHECK_BOUNCE, false) == MODE_OFF ? NULL : d;
 }
 
@@ -179,7 +182,6 @@ void sent_finish(void *state, struct findings *found, deadline until)
 {
 	struct sent *s = state;
 	struct envelope *e = s->view.envelope;
-	struct store *store = s->view.services->store;
 	bool tagged = !slice_eq(e->reverse_for_backend, e->reverse_path.text);
 	struct finding *f;
 
@@ -188,7 +190,28 @@ void sent_finish(void *state, struct findings *found, deadline until)
 		tagged ? "leaves with our mark and a tagged sender" : "leaves with our mark");
 	if (s->made_id)
 		f->evidence = arena_printf(e->arena, "Message-ID added: %s", s->made_id);
-	if (!store || record(s, store) != STORE_OK)
-		finding_add(found, e->arena, CHECK_BOUNCE, RESULT_TEMPERROR,
+}
+
+/* Another host of this site, with keys of its own, may have tagged the sender already, under the digit of a key that is ours, too. */
+static enum store_status remember_tag(const struct sent *s, struct store *store)
+{
+	const struct config *c = s->view.config;
+	const struct envelope *e = s->view.envelope;
+	time_t now = clock_wall_seconds();
+	struct address_form form;
+
+	if (!address_form(e->arena, &e->reverse_path, s->domain->separators, &form) || !bounce_tag_is_false(c, &form, s->sender))
+		return STORE_OK;
+	return sent_tag_put(store, form.tag_text, s->sender, now, 2 * c->bounces.life * 86400u);
+}
+
+/* Nobody has said "no" to it, and it is no notice that the guard destroys: what does not leave cannot be returned. */
+void sent_relay(void *state, struct findings *found)
+{
+	const struct sent *s = state;
+	struct store *store = s->view.services->store;
+
+	if (!store || record(s, store) != STORE_OK || remember_tag(s, store) != STORE_OK)
+		finding_add(found, s->view.envelope->arena, CHECK_BOUNCE, RESULT_TEMPERROR,
 			"sent ledger not usable: a bounce of this is proved by tag and mark alone");
 }

@@ -19,5 +19,6 @@ struct slice sent_reverse_path(const struct config *c, const struct listener_con
 void *sent_begin(const struct message_view *view);
 void sent_header(void *state, const struct header *h);
 void sent_finish(void *state, struct findings *found, deadline until);
+void sent_relay(void *state, struct findings *found);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Signing as the last of the checks of an outgoing message: by then it is known what others add, change and remove, and
+ * Signing behind the verdict, as the last thing that is done to an outgoing message: by then it is known what others add, change and remove, and
  * the signature covers the message as it leaves.
  *
  * It is no judgement, so no mode switches it off. A message that cannot be signed, because its author is of no domain

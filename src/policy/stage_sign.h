@@ -6,9 +6,6 @@
 
 #include "policy/stage_message.h"
 
-/* After all checks that may change the message. */
-#define STAGE_SIGN_WAVE 9
-
 void *stage_sign_begin(const struct message_view *view);
 void stage_sign_header(void *state, const struct header *h);
 ASYNC void stage_sign_finish(void *state, struct findings *found, deadline until);

@@ -18,6 +18,8 @@
 
 #define MAX_DEPTH 8
 #define MAX_FILE (16u * 1024u * 1024u)
+#define LINE_SHOWN 200u
+#define BYTE_ORDER_MARK SLICE("\xef\xbb\xbf")
 
 struct reader {
 	struct report *report;
@@ -25,6 +27,7 @@ struct reader {
 	size_t at;
 	uint32_t line, column;
 	unsigned blocks, includes;
+	bool broken;		/* a string has no end: its statement has none, and that was said */
 };
 
 /* ---- mistakes ---- */
@@ -38,28 +41,60 @@ static struct slice line_at(const struct source *s, uint32_t line)
 	return slice_split(&rest, '\n');
 }
 
+/* C0, DEL, and C1 as UTF-8 has them (U+0080 to U+009F), which some terminals obey, too. */
+static bool is_control(struct slice text, size_t i)
+{
+	unsigned char c = (unsigned char)text.p[i], before = i > 0 ? (unsigned char)text.p[i - 1] : 0;
+
+	return (c < ' ' && c != '\t') || c == 127 || (before == 0xc2 && c < 0xa0);
+}
+
+/* For a terminal: what would move its cursor or change its colours is a question mark. */
+static void add_shown(struct str *out, struct slice text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		str_addc(out, is_control(text, i) ? '?' : text.p[i]);
+}
+
+static bool begins_character(char c)
+{
+	return ((unsigned char)c & 0xc0) != 0x80;	/* RFC 3629 section 3 */
+}
+
+/* The line of a word, or the part of it around the word, and a caret below. */
+static void add_excerpt(struct str *out, const struct word *at)
+{
+	struct slice line = line_at(at->source, at->line);
+	size_t column = at->column - 1 < line.n ? at->column - 1 : line.n, end = column + at->length;
+	size_t start = column > LINE_SHOWN / 2 ? column - LINE_SHOWN / 2 : 0;
+
+	while (start > 0 && start < column && !begins_character(line.p[start]))
+		start++;
+	end = end < start + LINE_SHOWN ? end : start + LINE_SHOWN;
+	str_puts(out, "\n    ");
+	add_shown(out, slice_head(slice_from(line, start), LINE_SHOWN));
+	str_puts(out, "\n    ");
+	for (size_t i = start; i < column; i++)
+		if (begins_character(line.p[i]))
+			str_addc(out, line.p[i] == '\t' ? '\t' : ' ');
+	str_addc(out, '^');
+	for (size_t i = column + 1; i < end && i < line.n; i++)
+		if (begins_character(line.p[i]))
+			str_addc(out, '~');
+}
+
 static void say(struct report *r, const struct word *at, const char *kind, const char *format, va_list args)
 {
-	struct str out = STR_IN(r->arena);
-	struct slice line;
+	struct str out = STR_IN(r->arena), text = STR_IN(r->arena);
 
-	if (at->line == 0) {
+	if (at->line == 0)
 		str_printf(&out, "%s: %s: ", at->source->path, kind);
-		str_vprintf(&out, format, args);
-		r->say(r->arg, str_cstr(&out));
-		return;
-	}
-	str_printf(&out, "%s:%u:%u: %s: ", at->source->path, at->line, at->column, kind);
-	str_vprintf(&out, format, args);
-	str_puts(&out, "\n    ");
-	line = line_at(at->source, at->line);
-	str_add(&out, slice_head(line, 200));
-	str_puts(&out, "\n    ");
-	for (uint32_t i = 1; i < at->column && i < 200; i++)
-		str_addc(&out, i <= line.n && line.p[i - 1] == '\t' ? '\t' : ' ');
-	str_addc(&out, '^');
-	for (uint32_t i = 1; i < at->length && at->column + i < 200; i++)
-		str_addc(&out, '~');
+	else
+		str_printf(&out, "%s:%u:%u: %s: ", at->source->path, at->line, at->column, kind);
+	str_vprintf(&text, format, args);
+	add_shown(&out, str_slice(&text));
+	if (at->line != 0)
+		add_excerpt(&out, at);
 	r->say(r->arg, str_cstr(&out));
 }
 
@@ -142,6 +177,7 @@ static void read_quoted(struct reader *in, struct str *text, const struct word *
 			return;
 		if (c < 0 || c == '\n') {
 			report_error(in->report, at, "quoted string does not end on its line");
+			in->broken = true;
 			return;
 		}
 		str_addc(text, (char)c);
@@ -168,18 +204,33 @@ static struct word read_word(struct reader *in)
 static struct statement *read_statements(struct reader *in, bool inside);
 static struct statement *read_included(struct reader *in, const struct statement *st);
 
+static void add_word(struct reader *in, struct statement *st, size_t *room, struct word w)
+{
+	if (st->count == *room) {
+		struct word *larger = arena_array(in->report->arena, struct word, *room ? *room *= 2 : (*room = 8));
+
+		if (st->count > 0)
+			memcpy(larger, st->words, st->count * sizeof(w));
+		st->words = larger;
+	}
+	st->words[st->count++] = w;
+}
+
 /* Words up to ; or {. NULL at the end of the block or file. */
 static struct statement *read_statement(struct reader *in, bool inside)
 {
-	struct word words[256];
-	struct statement *st;
-	size_t count = 0;
+	struct statement *st = arena_new(in->report->arena, struct statement);
+	size_t room = 0;
 
 	for (;;) {
 		skip_blank(in);
 		int c = peek(in);
 
-		if (c == ';' || c == '{' || c < 0 || (c == '}' && (inside || count > 0)))
+		if (c == ';' && st->count == 0) {
+			next(in);
+			continue;
+		}
+		if (c == ';' || c == '{' || c < 0 || (c == '}' && (inside || st->count > 0)))
 			break;
 		if (c == '}') {
 			struct word at = place(in);
@@ -188,36 +239,27 @@ static struct statement *read_statement(struct reader *in, bool inside)
 			next(in);
 			continue;
 		}
-		struct word w = read_word(in);
-
-		if (count < sizeof(words) / sizeof(words[0]))
-			words[count++] = w;
+		add_word(in, st, &room, read_word(in));
+		if (in->broken)
+			break;
 	}
-	if (count == 0) {
-		if (peek(in) == '{') {
-			struct word at = place(in);
+	if (st->count == 0 && peek(in) == '{') {
+		struct word at = place(in);
 
-			report_error(in->report, &at, "block without a name");
-			words[count++] = at;
-		} else {
-			if (peek(in) == ';') {
-				next(in);
-				return read_statement(in, inside);
-			}
-			return NULL;
-		}
+		report_error(in->report, &at, "block without a name");
+		add_word(in, st, &room, at);
 	}
-	st = arena_new(in->report->arena, struct statement);
-	st->words = arena_array(in->report->arena, struct word, count);
-	memcpy(st->words, words, count * sizeof(words[0]));
-	st->count = count;
-	return st;
+	return st->count > 0 ? st : NULL;
 }
 
 static void end_statement(struct reader *in, struct statement *st)
 {
 	struct word at = place(in);
 
+	if (in->broken) {
+		in->broken = false;
+		return;
+	}
 	if (peek(in) == '{') {
 		next(in);
 		st->is_block = true;
@@ -273,8 +315,12 @@ static bool read_file(struct arena *a, const char *path, struct slice *out)
 	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
 		errno = EISDIR;
 	else
-		while ((n = read(fd, str_room(&text, 65536), 65536)) > 0 && text.n < MAX_FILE)
+		while (text.n <= MAX_FILE && (n = read(fd, str_room(&text, 65536), 65536)) > 0)
 			text.n += (size_t)n;
+	if (text.n > MAX_FILE) {
+		n = -1;
+		errno = EFBIG;
+	}
 	int error = errno;
 	close(fd);
 	errno = error;
@@ -305,6 +351,8 @@ static struct statement *parse(struct report *r, const char *name, struct slice 
 
 	source->path = name;
 	source->text = text;
+	if (slice_starts(text, BYTE_ORDER_MARK))
+		in.at = BYTE_ORDER_MARK.n;
 	if (refuse_nul(&in))
 		return NULL;
 	return read_statements(&in, false);

@@ -3,10 +3,12 @@
  * decides.
  *
  * What each finding argues for stands in verdict_rules.c. Here they are weighed together: who is allowed
- * skips reputation, postmaster@ and abuse@ are exempt from it, the mode of a check says whether it
+ * skips reputation, postmaster@ and abuse@ are exempt from it, a proven bounce is not refused for it, the mode of a check says whether it
  * may bite, and the worst disposition speaks.
  */
 #include "policy/verdict_rules.h"
+
+#include "check/notice.h"
 
 /* A sender address is anybody's to write: an exception for one does not hold where its domain disowns the client. (What is
  * only observed changes nothing.) */
@@ -33,6 +35,8 @@ static void weigh(struct weighing *w, const struct findings *list)
 			w->score += f->weight;
 		if (f->check == CHECK_SENDER && f->result == RESULT_ALLOWED)
 			w->sender_allowed = !is_forged(w);
+		if (f->check == CHECK_BOUNCE && f->result == RESULT_PROVEN && w->envelope->notice)
+			w->proven = notice_is_bounce(w->envelope->notice->kind);
 	}
 }
 
@@ -72,7 +76,7 @@ static struct verdict argue(const struct weighing *w, const struct finding *f)
 static void judge(struct verdict *worst, const struct weighing *w, const struct findings *list, bool observe_all)
 {
 	for (struct finding *f = list->first; f; f = f->next) {
-		enum check_mode mode = config_mode(w->config, w->domain, f->check, observe_all);
+		enum check_mode mode = config_mode(w->config, f->domain ? f->domain : w->domain, f->check, observe_all);
 		struct verdict v;
 
 		if (f->only_observed && mode == MODE_ENFORCE)

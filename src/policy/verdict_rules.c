@@ -38,6 +38,13 @@ static enum disposition sender_denied(const struct weighing *w, const struct fin
 	return w->sender_allowed ? DISPOSITION_ACCEPT : DISPOSITION_REJECT;
 }
 
+/* Whoever wrote it, a refusal would lose what one of ours waits for: he is told that his message failed. The text of
+ * others that it returns may look as bad as ours did to them, and few hosts sign their bounces. */
+static enum disposition mark_if_proven(const struct weighing *w, enum disposition d)
+{
+	return w->proven && (d == DISPOSITION_REJECT || d == DISPOSITION_DEFER) ? DISPOSITION_MARK : d;
+}
+
 /* ---- SPF ---- */
 
 /* The signer is the domain itself or stands above it. */
@@ -86,7 +93,7 @@ static enum disposition spf_disposition(const struct weighing *w, uint8_t choice
 		return DISPOSITION_ACCEPT;
 	if (chosen[choice] != DISPOSITION_REJECT)
 		return chosen[choice];
-	if (w->client_allowed || auth->spf.helo)
+	if (w->client_allowed || w->proven || auth->spf.helo)
 		return DISPOSITION_MARK;
 	return backing == BACKING_UNKNOWN ? DISPOSITION_DEFER : DISPOSITION_REJECT;
 }
@@ -127,7 +134,7 @@ static enum disposition spf_temperror(const struct weighing *w, const struct fin
 	(void)f;
 	if (backing_of(&w->envelope->auth) == BACKING_GOOD)
 		return DISPOSITION_ACCEPT;
-	return d == DISPOSITION_DEFER && (w->client_allowed || w->envelope->auth.spf.helo) ? DISPOSITION_MARK : d;
+	return d == DISPOSITION_DEFER && (w->client_allowed || w->proven || w->envelope->auth.spf.helo) ? DISPOSITION_MARK : d;
 }
 
 /* ---- DMARC ---- */
@@ -137,7 +144,7 @@ static enum disposition dmarc_choice(const struct weighing *w, uint8_t choice)
 {
 	static const enum disposition chosen[] = { DISPOSITION_ACCEPT, DISPOSITION_MARK, DISPOSITION_REJECT };
 
-	return chosen[choice] == DISPOSITION_REJECT && w->client_allowed ? DISPOSITION_MARK : chosen[choice];
+	return chosen[choice] == DISPOSITION_REJECT && w->client_allowed ? DISPOSITION_MARK : mark_if_proven(w, chosen[choice]);
 }
 
 /* What the policy of the author's domain leads to. */
@@ -168,7 +175,7 @@ static enum disposition dmarc_temperror(const struct weighing *w, const struct f
 	if (w->envelope->auth.dmarc.policy)
 		return d == DISPOSITION_REJECT ? DISPOSITION_DEFER : d;
 	d = w->envelope->auth.dmarc.overridden_by ? DISPOSITION_ACCEPT : chosen[w->config->dmarc.temperror];
-	return d == DISPOSITION_DEFER && w->client_allowed ? DISPOSITION_MARK : d;
+	return d == DISPOSITION_DEFER && w->client_allowed ? DISPOSITION_MARK : mark_if_proven(w, d);
 }
 
 /* What machines write is often sloppy, and whoever answers with a null reverse-path is not to fare worse for it. */
@@ -182,6 +189,7 @@ static enum disposition bad_from(const struct weighing *w, const struct finding 
 	return d == DISPOSITION_REJECT && (notice || e->client->class == CLIENT_TRUSTED) ? DISPOSITION_MARK : d;
 }
 
+/* ---- content ---- */
 
 /* A refusal of ours would make our own other MX, or a forwarder of ours, bounce: it gets a mark instead. */
 static enum disposition mark_if_trusted(const struct weighing *w, enum disposition d)
@@ -189,16 +197,22 @@ static enum disposition mark_if_trusted(const struct weighing *w, enum dispositi
 	return w->envelope->client->class == CLIENT_TRUSTED ? DISPOSITION_MARK : d;
 }
 
-static enum disposition content_refused(const struct weighing *w, const struct finding *f)
+static enum disposition virus_refused(const struct weighing *w, const struct finding *f)
 {
 	(void)f;
 	return mark_if_trusted(w, DISPOSITION_REJECT);
 }
 
+static enum disposition content_refused(const struct weighing *w, const struct finding *f)
+{
+	(void)f;
+	return mark_if_proven(w, mark_if_trusted(w, DISPOSITION_REJECT));
+}
+
 static enum disposition content_put_off(const struct weighing *w, const struct finding *f)
 {
 	(void)f;
-	return mark_if_trusted(w, DISPOSITION_DEFER);
+	return mark_if_proven(w, mark_if_trusted(w, DISPOSITION_DEFER));
 }
 
 /* ---- bounces ---- */
@@ -246,6 +260,14 @@ static enum disposition bounce_unproven(const struct weighing *w, const struct f
 	/* weight: in the middle of a wave, or of a client that returns much. */
 	d = bounce_disposition(w, f->weight && w->domain->bounces.wave_tightens ? BOUNCE_REJECT : w->domain->bounces.unproven);
 	return d == DISPOSITION_REJECT && !w->domain->bounces.enrolled ? DISPOSITION_MARK : d;
+}
+
+/* It may have a proof, and cannot be asked for it now. */
+static enum disposition bounce_put_off(const struct weighing *w, const struct finding *f)
+{
+	enum disposition d = bounce_unproven(w, f);
+
+	return d == DISPOSITION_REJECT ? DISPOSITION_DEFER : d;
 }
 
 static enum disposition bounce_refuted(const struct weighing *w, const struct finding *f)
@@ -319,10 +341,11 @@ const struct rule verdict_rules[] = {
 		bounce_plausible },
 	{ CHECK_BOUNCE, RESULT_UNPROVEN, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_UNPROVEN,
 		bounce_unproven },
+	{ CHECK_BOUNCE, RESULT_TRY_LATER, AT_END, KIND_REPUTATION, DISPOSITION_DEFER, REPLY_BOUNCE_LATER, bounce_put_off },
 	{ CHECK_BOUNCE, RESULT_REFUTED, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_BOUNCE_REFUTED, bounce_refuted },
 	{ CHECK_BOUNCE, RESULT_TEMPERROR, AT_END, KIND_REPUTATION, DISPOSITION_MARK, REPLY_NONE, bounce_unknown },
 	{ CHECK_BOUNCE, RESULT_NULL_SENDER, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_NULL_SENDER, null_sender },
-	{ CHECK_CONTENT, RESULT_VIRUS, AT_END, KIND_FACT, DISPOSITION_REJECT, REPLY_VIRUS_FOUND, content_refused },
+	{ CHECK_CONTENT, RESULT_VIRUS, AT_END, KIND_FACT, DISPOSITION_REJECT, REPLY_VIRUS_FOUND, virus_refused },
 	{ CHECK_CONTENT, RESULT_SPAM, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_SPAM_CONTENT, content_refused },
 	{ CHECK_CONTENT, RESULT_REFUSED, AT_END, KIND_REPUTATION, DISPOSITION_REJECT, REPLY_CONTENT_UNWANTED,
 		content_refused },

@@ -23,6 +23,7 @@ struct weighing {
 	enum moment moment;
 	int score;			/* DNSBL weights */
 	bool sender_allowed, client_allowed;
+	bool proven;			/* a bounce that answers what was sent from here */
 	bool exempt;			/* postmaster@ or abuse@, or nobody else at the end */
 };
 

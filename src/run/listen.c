@@ -72,8 +72,11 @@ int listen_open(const struct sockaddr *sa, socklen_t length, bool reuse_port, co
 	}
 	if ((reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0) ||
 	    bind(fd, sa, length) < 0 || listen(fd, INT32_MAX) < 0) {	/* the kernel caps it at somaxconn */
-		*why = strerrordesc_np(errno);
+		int error = errno;
+
+		*why = strerrordesc_np(error);
 		close(fd);
+		errno = error;
 		return -1;
 	}
 	return fd;

@@ -14,7 +14,7 @@
 #include "base/ip.h"
 #include "run/loop.h"
 
-/* Opens, binds and listens (backlog: somaxconn). -1 and *why (static or strerror text). reuse_port:
+/* Opens, binds and listens (backlog: somaxconn). -1, *why (static or strerror text) and errno. reuse_port:
  * one of several sockets on the same address. Unix: the path is replaced if it is a dead socket. */
 int listen_open(const struct sockaddr *sa, socklen_t length, bool reuse_port, const char **why);
 

@@ -39,9 +39,15 @@ static iconv_t converters[SETS];
 
 static size_t set_of(struct slice charset)
 {
+	char first = charset.n > 0 ? ascii_lower(charset.p[0]) : 0;
+
+	/* What most text is in needs no look at the list. */
+	if (charset.n == 0 || slice_eq_nocase(charset, SLICE("utf-8")) || slice_eq_nocase(charset, SLICE("us-ascii")) ||
+	    slice_eq_nocase(charset, SLICE("iso-8859-1")))
+		return SETS;
 	for (size_t i = 0; i < SETS; i++)
 		for (size_t k = 0; k < sizeof(sets[i]) / sizeof(sets[i][0]) && sets[i][k]; k++)
-			if (slice_eq_nocase(charset, slice_of(sets[i][k])))
+			if (ascii_lower(sets[i][k][0]) == first && slice_eq_nocase(charset, slice_of(sets[i][k])))
 				return i;
 	return SETS;
 }

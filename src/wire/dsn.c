@@ -6,6 +6,8 @@
  */
 #include "wire/dsn.h"
 
+#include "wire/field_name.h"
+
 /* ---- values ---- */
 
 static bool is_space(char c)
@@ -107,31 +109,30 @@ static struct slice lower_word(struct arena *a, struct slice value)
 /* ---- fields ---- */
 
 enum place {
+	PLACE_NONE,
 	FINAL, ORIGINAL, ACTION, STATUS, DIAGNOSTIC, REMOTE_MTA,	/* of a recipient */
 	OF_MESSAGE,
 	REPORTING_MTA, ENVELOPE_ID, ARRIVAL_DATE, DISPOSITION, ORIGINAL_MESSAGE_ID,
 	FEEDBACK_TYPE, ORIGINAL_MAIL_FROM, ORIGINAL_RCPT_TO, SOURCE_IP,
 };
 
-static const struct known {
-	struct slice name;
-	enum place place;
-} known[] = {
-	{ { "final-recipient", 15 }, FINAL },
-	{ { "original-recipient", 18 }, ORIGINAL },
-	{ { "action", 6 }, ACTION },
-	{ { "status", 6 }, STATUS },
-	{ { "diagnostic-code", 15 }, DIAGNOSTIC },
-	{ { "remote-mta", 10 }, REMOTE_MTA },
-	{ { "reporting-mta", 13 }, REPORTING_MTA },
-	{ { "original-envelope-id", 20 }, ENVELOPE_ID },
-	{ { "arrival-date", 12 }, ARRIVAL_DATE },
-	{ { "disposition", 11 }, DISPOSITION },
-	{ { "original-message-id", 19 }, ORIGINAL_MESSAGE_ID },
-	{ { "feedback-type", 13 }, FEEDBACK_TYPE },
-	{ { "original-mail-from", 18 }, ORIGINAL_MAIL_FROM },
-	{ { "original-rcpt-to", 16 }, ORIGINAL_RCPT_TO },
-	{ { "source-ip", 9 }, SOURCE_IP },
+/* By the name of the field; PLACE_NONE: it is not looked at. */
+static const uint8_t places[FIELD_ID_COUNT] = {
+	[FIELD_FINAL_RECIPIENT] = FINAL,
+	[FIELD_ORIGINAL_RECIPIENT] = ORIGINAL,
+	[FIELD_ACTION] = ACTION,
+	[FIELD_STATUS] = STATUS,
+	[FIELD_DIAGNOSTIC_CODE] = DIAGNOSTIC,
+	[FIELD_REMOTE_MTA] = REMOTE_MTA,
+	[FIELD_REPORTING_MTA] = REPORTING_MTA,
+	[FIELD_ORIGINAL_ENVELOPE_ID] = ENVELOPE_ID,
+	[FIELD_ARRIVAL_DATE] = ARRIVAL_DATE,
+	[FIELD_DISPOSITION] = DISPOSITION,
+	[FIELD_ORIGINAL_MESSAGE_ID] = ORIGINAL_MESSAGE_ID,
+	[FIELD_FEEDBACK_TYPE] = FEEDBACK_TYPE,
+	[FIELD_ORIGINAL_MAIL_FROM] = ORIGINAL_MAIL_FROM,
+	[FIELD_ORIGINAL_RCPT_TO] = ORIGINAL_RCPT_TO,
+	[FIELD_SOURCE_IP] = SOURCE_IP,
 };
 
 struct reader {
@@ -245,22 +246,20 @@ static struct slice unfolded(struct arena *a, struct slice raw)
 static void field_read(struct reader *r, struct slice raw)
 {
 	ptrdiff_t colon = slice_find(raw, ':');
-	struct slice name, value;
+	struct slice value;
+	enum place place;
 
 	if (colon <= 0 || r->out->fields == DSN_FIELDS_MAX)
 		return;
 	r->out->fields++;
-	name = slice_trim(slice_head(raw, (size_t)colon));
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (!slice_eq_nocase(name, known[i].name))
-			continue;
-		value = unfolded(r->arena, slice_from(raw, (size_t)colon + 1));
-		if (known[i].place < OF_MESSAGE)
-			recipient_field(r, known[i].place, value);
-		else
-			message_field(r->out, known[i].place, value);
+	place = (enum place)places[field_id(slice_trim(slice_head(raw, (size_t)colon)))];
+	if (place == PLACE_NONE)
 		return;
-	}
+	value = unfolded(r->arena, slice_from(raw, (size_t)colon + 1));
+	if (place < OF_MESSAGE)
+		recipient_field(r, place, value);
+	else
+		message_field(r->out, place, value);
 }
 
 /* A field with its folds. */

@@ -1,5 +1,6 @@
 /*
- * Reading line by line, with an eye on the delimiters of the outermost multipart alone.
+ * Reading line by line, with an eye on the delimiters of the multipart at hand and of those around it: gateways wrap
+ * a report to add a footer.
  *
  * A line is looked at as a whole only while it can still be a delimiter; all others pass through in pieces. The returned
  * message is opaque but for its header section, so whatever is nested in it costs nothing. If it is in base64 or
@@ -11,6 +12,7 @@
 
 #define LINE_HOLD (MIME_BOUNDARY_MAX + 68u)	/* "--", the boundary, "--", white space, CRLF */
 #define RETURNED_FIELDS_MAX 2000u
+#define FRAMES_MAX 8u		/* multiparts within multiparts */
 
 enum place {
 	OUTSIDE,	/* before the first delimiter, behind the last */
@@ -19,13 +21,20 @@ enum place {
 	IN_RETURNED,	/* the returned message */
 };
 
+/* A multipart that has begun. */
+struct frame {
+	bool digest;			/* what its parts are unless they say so: messages (RFC 2046 section 5.1.5) */
+	bool closed;			/* the close-delimiter has come */
+	uint32_t boundary_n;
+	char boundary[MIME_BOUNDARY_MAX];
+};
+
 struct dsn_reducer {
 	struct arena part_arena;	/* of the part at hand */
 	void (*out)(void *arg, struct slice piece);
 	void *arg;
 	const char *why;		/* the first thing that went wrong */
 	enum place place;
-	bool closed;			/* the close-delimiter has come */
 	bool mid_line;			/* the line at hand cannot be a delimiter */
 	uint32_t parts;
 	uint64_t dropped;
@@ -37,9 +46,9 @@ struct dsn_reducer {
 	struct mime_decoder decoder;
 
 	uint32_t held;
-	uint32_t boundary_n;
+	uint32_t depth;			/* of frames; the innermost is the last */
 	char hold[LINE_HOLD];
-	char boundary[MIME_BOUNDARY_MAX];
+	struct frame frames[FRAMES_MAX];
 };
 
 /* ---- beginning ---- */
@@ -49,14 +58,36 @@ static bool is_wsp(char c)
 	return c == ' ' || c == '\t';
 }
 
+/* Begins a multipart of this type. NULL, or what is wrong. */
+static const char *enter(struct dsn_reducer *r, struct slice type, const char *subtype)
+{
+	struct frame *f = &r->frames[r->depth];
+	struct slice charset;
+	ptrdiff_t n;
+
+	if (r->depth == FRAMES_MAX)
+		return "its parts are nested too deeply";
+	n = mime_parameter_read(type, SLICE("boundary"), f->boundary, sizeof(f->boundary), &charset);
+	while (n > 0 && is_wsp(f->boundary[n - 1]))	/* RFC 2046 section 5.1.1: bchars do not end with space */
+		n--;
+	if (n <= 0)
+		return "its parts have no boundary";
+	for (uint32_t i = 0; i < r->depth; i++)
+		if (slice_eq(slice_make(r->frames[i].boundary, r->frames[i].boundary_n), slice_make(f->boundary, (size_t)n)))
+			return "a multipart within it has the same boundary";
+	f->boundary_n = (uint32_t)n;
+	f->digest = strcmp(subtype, "digest") == 0;
+	f->closed = false;
+	r->depth++;
+	return NULL;
+}
+
 struct dsn_reducer *dsn_reduce_begin(struct arena *a, const struct header *h,
 	void (*out)(void *arg, struct slice piece), void *arg, const char **why)
 {
 	const struct field *type = header_field(h, SLICE("Content-Type"), 0);
 	char main_type[MIME_TYPE_MAX + 1], subtype[MIME_TYPE_MAX + 1];
 	struct dsn_reducer *r;
-	struct slice charset;
-	ptrdiff_t n;
 
 	*why = "it is no multipart/report";
 	if (!type || header_count(h, SLICE("Content-Type")) > 1 || !h->blank_line)
@@ -65,13 +96,9 @@ struct dsn_reducer *dsn_reduce_begin(struct arena *a, const struct header *h,
 	if (strcmp(main_type, "multipart") != 0 || (strcmp(subtype, "report") != 0 && strcmp(subtype, "mixed") != 0))
 		return NULL;
 	r = arena_new(a, struct dsn_reducer);
-	n = mime_parameter_read(type->value, SLICE("boundary"), r->boundary, sizeof(r->boundary), &charset);
-	while (n > 0 && is_wsp(r->boundary[n - 1]))	/* RFC 2046 section 5.1.1: bchars do not end with space */
-		n--;
-	*why = "its parts have no boundary";
-	if (n <= 0)
+	*why = enter(r, type->value, subtype);
+	if (*why)
 		return NULL;
-	r->boundary_n = (uint32_t)n;
 	r->out = out;
 	r->arg = arg;
 	return r;
@@ -215,11 +242,34 @@ static bool is_message(const struct dsn_reducer *r, bool *global)
 	const struct field *type = header_field(&r->part, SLICE("Content-Type"), 0);
 	char main_type[MIME_TYPE_MAX + 1], subtype[MIME_TYPE_MAX + 1];
 
+	*global = false;
 	if (!type)
-		return false;
+		return r->frames[r->depth - 1].digest;
 	mime_type_read(type->value, main_type, subtype);
 	*global = strcmp(subtype, "global") == 0;
 	return strcmp(main_type, "message") == 0 && (*global || strcmp(subtype, "rfc822") == 0);
+}
+
+/* The part is a multipart that can be looked into: what is encrypted cannot. What is signed would not be so any more. */
+static bool is_multipart(struct dsn_reducer *r, struct slice *type, char subtype[MIME_TYPE_MAX + 1])
+{
+	const struct field *f = header_field(&r->part, SLICE("Content-Type"), 0);
+	const struct field *encoding = header_field(&r->part, SLICE("Content-Transfer-Encoding"), 0);
+	char main_type[MIME_TYPE_MAX + 1];
+
+	if (!f)
+		return false;
+	mime_type_read(f->value, main_type, subtype);
+	if (strcmp(main_type, "multipart") != 0 || strcmp(subtype, "encrypted") == 0)
+		return false;
+	if (strcmp(subtype, "signed") == 0)
+		fail(r, "a part of it is signed");
+	else if (encoding && mime_encoding_of(encoding->value) != MIME_IDENTITY)	/* RFC 2045 section 6.4 forbids it */
+		fail(r, "a multipart within it is encoded");
+	else if (header_count(&r->part, SLICE("Content-Type")) > 1 || !r->part.blank_line)
+		fail(r, "the header section of a part is broken");
+	*type = f->value;
+	return true;
 }
 
 static void begin_returned(struct dsn_reducer *r)
@@ -232,25 +282,40 @@ static void begin_returned(struct dsn_reducer *r)
 	header_init(&r->returned, &r->part_arena, DSN_RETURNED_MAX, RETURNED_FIELDS_MAX);
 }
 
-/* The header section of a part is complete: is it what has to be reduced? */
+static void end_message_header(struct dsn_reducer *r)
+{
+	if (r->part.blank_line)
+		begin_returned(r);
+	else
+		fail(r, "the header section of what it returns is broken");
+}
+
+/* The header section of a part is complete: is it what has to be reduced, or is that in it? */
 static void end_part_header(struct dsn_reducer *r)
 {
+	char subtype[MIME_TYPE_MAX + 1];
+	struct slice type;
+	const char *why;
+
 	if (r->part.too_large) {
 		fail(r, "the header section of a part is too long");
 		return;
 	}
 	if (is_message(r, &r->global)) {
-		if (r->part.blank_line)
-			begin_returned(r);
-		else
-			fail(r, "the header section of what it returns is broken");
+		end_message_header(r);
 		return;
+	}
+	r->place = IN_PART;
+	if (is_multipart(r, &type, subtype)) {
+		why = enter(r, type, subtype);
+		if (why)
+			fail(r, why);
+		r->place = OUTSIDE;
 	}
 	put(r, str_slice(&r->part.bytes));
 	if (r->part.blank_line)
 		put(r, SLICE("\r\n"));
 	put(r, r->part.body_lead);
-	r->place = IN_PART;
 }
 
 static void end_part(struct dsn_reducer *r)
@@ -290,41 +355,60 @@ static void push_text(struct dsn_reducer *r, struct slice s)
 }
 
 /* delimiter := CRLF "--" boundary, close-delimiter := delimiter "--", both before *LWSP-char CRLF (RFC 2046 section 5.1.1). */
-static bool is_delimiter(const struct dsn_reducer *r, struct slice line, bool *close)
+static bool is_delimiter(const struct frame *f, struct slice line, bool *close)
 {
 	while (line.n > 0 && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r' || is_wsp(line.p[line.n - 1])))
 		line.n--;
 	if (!slice_starts(line, SLICE("--")))
 		return false;
 	line = slice_from(line, 2);
-	if (line.n < r->boundary_n || memcmp(line.p, r->boundary, r->boundary_n) != 0)
+	if (line.n < f->boundary_n || memcmp(line.p, f->boundary, f->boundary_n) != 0)
 		return false;
-	line = slice_from(line, r->boundary_n);
+	line = slice_from(line, f->boundary_n);
 	*close = slice_eq(line, SLICE("--"));
 	return *close || line.n == 0;
+}
+
+/* The multipart that the line delimits, and NULL if it is none. */
+static struct frame *frame_of(struct dsn_reducer *r, struct slice line, bool *close)
+{
+	for (uint32_t i = r->depth; i > 0; i--)
+		if (is_delimiter(&r->frames[i - 1], line, close))
+			return &r->frames[i - 1];
+	return NULL;
+}
+
+static void delimit(struct dsn_reducer *r, struct frame *f, struct slice line, bool close)
+{
+	end_part(r);
+	for (; &r->frames[r->depth - 1] != f; r->depth--)
+		if (!r->frames[r->depth - 1].closed)
+			fail(r, "a multipart within it is not closed");
+	if (f->closed)
+		fail(r, "it goes on behind its end");
+	put(r, line);
+	if (close) {
+		f->closed = true;
+		r->place = OUTSIDE;
+	} else {
+		begin_part(r);
+	}
 }
 
 /* What was held is a whole line, or can be no delimiter any more. */
 static void release(struct dsn_reducer *r, bool whole)
 {
 	struct slice line = slice_make(r->hold, r->held);
+	struct frame *f = NULL;
 	bool close;
 
 	r->held = 0;
-	if (whole && is_delimiter(r, line, &close)) {
-		if (r->closed)
-			fail(r, "it goes on behind its end");
-		end_part(r);
-		put(r, line);
-		if (close) {
-			r->closed = true;
-			r->place = OUTSIDE;
-		} else {
-			begin_part(r);
-		}
-	} else {
+	if (whole)
+		f = frame_of(r, line, &close);
+	if (f)
+		delimit(r, f, line, close);
+	else
 		push_text(r, line);
-	}
 }
 
 /* Holds back the beginning of a line that may be a delimiter; returns the octets taken. */
@@ -374,7 +458,7 @@ bool dsn_reduce_finish(struct dsn_reducer *r, uint64_t *dropped, const char **wh
 {
 	if (r->held > 0 && !r->why)
 		release(r, true);
-	if (!r->closed)
+	if (!r->frames[0].closed)
 		fail(r, "its last part is not closed");
 	arena_drop(&r->part_arena);
 	if (r->why) {

@@ -6,8 +6,10 @@
  * message (message/rfc822, message/global): of each only the header section is left, as text/rfc822-headers (RFC 6522 section 4) or
  * message/global-headers (RFC 6533 section 6). What is kept is one header section; time is linear.
  *
+ * Multiparts within it are looked into (a gateway that adds a footer wraps a report in multipart/mixed), unless they are encrypted.
+ *
  * Where the structure is in doubt (no boundary, a part that is not closed, a returned message that begins with no
- * field) nothing is guessed: dsn_reduce_finish() says why, and whoever asked throws the output away.
+ * field, a multipart that is signed or encoded) nothing is guessed: dsn_reduce_finish() says why, and whoever asked throws the output away.
  *
  * Rejected: composing the report anew from what the recogniser has found, since its other parts would not stay as they
  * are; cutting the message at a size, which still returns the payload of small spam.

@@ -117,6 +117,8 @@ enum result {
 const char *check_name(enum check c);
 const char *result_name(enum result r);
 
+struct domain_conf;	/* policy's; opaque here */
+
 /* What a check learnt. Strings live in the arena of the envelope part they belong to. */
 struct finding {
 	struct finding *next;
@@ -128,6 +130,7 @@ struct finding {
 	int weight;		/* DNSBL score and the like; 0 otherwise */
 	uint32_t cost_us;
 	const struct recipient *recipient;	/* NULL: of the whole transaction */
+	const struct domain_conf *domain;	/* whose mode of the check holds; NULL: that of the recipients, or the site's */
 	bool only_observed;	/* argues for nothing yet, whatever the mode of its check */
 	/* Filled in by the verdict alone: */
 	uint8_t mode;		/* enum check_mode */
@@ -159,19 +162,17 @@ struct client_facts {
 	struct ip ip;
 	uint16_t port;
 	uint8_t class;			/* enum client_class */
-	bool proxied, esmtp, tls;
+	bool proxied : 1, esmtp : 1, tls : 1;
+	uint16_t tls_bits;
 	const char *name;		/* forward-confirmed reverse name, or NULL */
 	const char *reverse_name;	/* what the PTR says, confirmed or not, or NULL */
 	struct slice helo;		/* as said, at most 255 octets; empty before EHLO */
 	const char *tls_version, *tls_cipher;
-	int tls_bits;
 };
 
 /* ---- recipients ---- */
 
 enum dsn_notify { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
-
-struct domain_conf;	/* policy's; opaque here */
 
 struct recipient {
 	struct recipient *next;
@@ -184,6 +185,7 @@ struct recipient {
 	uint32_t lease;			/* the relay's lease on which the backend has accepted it, 0: none */
 	bool exempt;			/* postmaster, abuse: from reputation and content refusals */
 	bool has_it;			/* the commit ledger says so: not sent again */
+	bool claimed;			/* the entry in the commit ledger is of this try */
 	bool in_doubt;			/* an earlier try may have delivered it already */
 	bool alone;			/* a scanner refused this one and not another: it must come alone, or hear so apart */
 	bool later;			/* ... and it is to come later */
@@ -213,6 +215,7 @@ struct dkim_facts {
 	struct slice signature_start;	/* the first 8 octets of b=, to tell signatures apart (RFC 6008) */
 	const char *algorithm;		/* "rsa-sha256", "ed25519-sha256" */
 	uint32_t key_bits;		/* 0: no key was seen */
+	int64_t signed_at;		/* t=, seconds since the epoch; 0: not said */
 	bool partial;			/* l= leaves octets of the body unsigned */
 	bool hopeless;			/* temperror: no answer could have made it a pass, since the body was altered */
 	const char *reason;
@@ -230,12 +233,15 @@ struct dmarc_facts {
 	const char *reason;
 };
 
+struct authres_result;	/* authres.h */
+
 struct arc_facts {
 	bool asked;
 	enum result result;		/* none, pass, fail, temperror */
 	uint32_t sets;			/* ARC sets in the message */
 	struct slice sealer;		/* d= of the newest seal of a chain that passes */
 	bool trusted;			/* trusted sealers vouch for the message, or would if the chain passes (temperror) */
+	const struct authres_result *vouched;	/* what the sealer whose word counts has found; NULL unless trusted, and if it found nothing */
 	bool ended;			/* fail, and the newest seal says so itself: no further set may follow */
 	const char *reason;
 };

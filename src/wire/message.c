@@ -8,12 +8,15 @@
  * as such at the first octet that no field name has, not at the end of a line that
  * may never come.
  *
+ * Most of a section arrives in one piece, and its lines are whole there: they are taken line by line (whole_lines()) and copied
+ * at once. What is left, a line in two pieces or one that is near a limit or no field, goes octet by octet.
+ *
  * While the section grows in `bytes`, which may move, a field holds offsets in the lengths of its slices
  * (field_begin); header_end() turns them into slices once. Rejected: slices into the
  * caller's buffer (it is gone with the next read), and a second pass over the finished
  * section (each octet twice).
  */
-#include "wire/message.h"
+#include "wire/field_name.h"
 
 #define MESSAGE_ID_MAX 998u	/* RFC 5322 section 2.1.1: no line is longer */
 
@@ -33,7 +36,7 @@ void header_init(struct header *h, struct arena *a, uint32_t limit, uint32_t max
 
 /* ---- fields: offsets while the section grows, slices at its end ---- */
 
-static bool field_begin(struct header *h, size_t name_length)
+static inline bool field_begin(struct header *h, size_t start, size_t name_length, size_t value)
 {
 	struct field *f;
 
@@ -41,16 +44,16 @@ static bool field_begin(struct header *h, size_t name_length)
 		return false;
 	if (h->count == h->cap) {
 		uint32_t cap = h->cap ? h->cap * 2 : 32;
-		struct field *fields = arena_array(h->arena, struct field, cap);
+		struct field *fields = arena_alloc(h->arena, arena_times(cap, sizeof(*fields)));
 		if (h->count > 0)
 			memcpy(fields, h->fields, h->count * sizeof(*fields));
 		h->fields = fields;
 		h->cap = cap;
 	}
 	f = &h->fields[h->count++];
-	f->raw.n = h->line_start;
+	f->raw.n = start;
 	f->name.n = name_length;
-	f->value.n = h->bytes.n;
+	f->value.n = value;
 	return true;
 }
 
@@ -83,15 +86,15 @@ static void header_end_before_line(struct header *h, size_t taken_before)
 
 /* ---- lines ---- */
 
-/* RFC 5322 section 2.2: printable US-ASCII except the colon; RFC 6532 section 3.2 leaves names as they are. */
-static bool is_name_char(char c)
-{
-	return c > ' ' && c <= '~' && c != ':';
-}
-
 static bool is_wsp(char c)
 {
 	return c == ' ' || c == '\t';
+}
+
+/* RFC 5322 section 2.2: printable US-ASCII except the colon; RFC 6532 section 3.2 leaves names as they are. */
+static bool is_name(char c)
+{
+	return field_name_length(slice_make(&c, 1)) == 1;
 }
 
 enum step { STEP_ON, STEP_NO_FIELD, STEP_BLANK, STEP_TOO_MANY };
@@ -108,7 +111,7 @@ static enum step line_step(struct header *h, char c)
 			h->line_state = LINE_CR;
 		else if (is_wsp(c) && h->count > 0)
 			h->line_state = LINE_VALUE;
-		else if (is_name_char(c))
+		else if (is_name(c))
 			h->line_state = LINE_NAME;
 		else
 			return STEP_NO_FIELD;
@@ -122,11 +125,11 @@ static enum step line_step(struct header *h, char c)
 			while (is_wsp(h->bytes.p[h->line_start + length - 1]))
 				length--;
 			h->line_state = LINE_VALUE;
-			return field_begin(h, length) ? STEP_ON : STEP_TOO_MANY;
+			return field_begin(h, h->line_start, length, h->bytes.n) ? STEP_ON : STEP_TOO_MANY;
 		}
 		if (is_wsp(c))
 			h->line_state = LINE_NAME_SPACE;
-		else if (!is_name_char(c) || h->line_state == LINE_NAME_SPACE)
+		else if (!is_name(c) || h->line_state == LINE_NAME_SPACE)
 			return STEP_NO_FIELD;
 		return STEP_ON;
 	case LINE_VALUE:
@@ -156,11 +159,79 @@ static void value_take(struct header *h, struct slice piece)
 /* Octets that go on with a name and change no state, as far as the limit permits. */
 static size_t name_length(const struct header *h, struct slice in)
 {
-	size_t room = h->limit - h->bytes.n, n = 0;
+	return field_name_length(slice_head(in, h->limit - h->bytes.n));
+}
 
-	while (n < in.n && n < room && is_name_char(in.p[n]))
-		n++;
-	return n;
+/* Behind the first CRLF in p to end; NULL: there is none. */
+static const char *line_end(const char *p, const char *end)
+{
+	const char *from = p;
+
+	while (from < end) {
+		const char *lf = memchr(from, '\n', (size_t)(end - from));
+		if (!lf)
+			break;
+		if (lf > p && lf[-1] == '\r')
+			return lf + 1;
+		from = lf + 1;
+	}
+	return NULL;
+}
+
+/* Lines that are there as a whole and are fields or folds; the first octet begins a line. Returns what was taken. */
+static size_t whole_lines(struct header *h, struct slice in)
+{
+	const char *p = in.p, *end = p + slice_head(in, h->limit - h->bytes.n).n, *next;
+	size_t base = h->bytes.n;
+
+	for (; p < end; p = next) {
+		const char *value = p;
+		size_t name = 0;
+		if (!is_wsp(*p) || h->count == 0) {
+			name = field_name_length(slice_make(p, (size_t)(end - p)));
+			value += name;
+			while (name > 0 && value < end && is_wsp(*value))
+				value++;
+			if (name == 0 || value == end || *value++ != ':')
+				break;
+		}
+		next = line_end(value, end);
+		if (!next)
+			break;
+		if (name > 0 && !field_begin(h, base + (size_t)(p - in.p), name, base + (size_t)(value - in.p)))
+			break;
+	}
+	str_add(&h->bytes, slice_make(in.p, (size_t)(p - in.p)));
+	h->line_start = (uint32_t)h->bytes.n;
+	return (size_t)(p - in.p);
+}
+
+/* One octet of a line whose nature is open, or the empty line. Returns what was taken; `before` is as in header_push(). */
+static size_t take_octet(struct header *h, struct slice in, size_t before)
+{
+	if (h->line_state == LINE_NEW && slice_starts(in, SLICE("\r\n")) && h->bytes.n + 2 <= h->limit) {
+		h->blank_line = true;
+		header_end(h);
+		return 2;
+	}
+	str_addc(&h->bytes, in.p[0]);
+	switch (line_step(h, in.p[0])) {
+	case STEP_ON:
+		break;
+	case STEP_BLANK:
+		h->blank_line = true;
+		h->bytes.n = h->line_start;
+		header_end(h);
+		break;
+	case STEP_NO_FIELD:
+		header_end_before_line(h, before);
+		break;
+	case STEP_TOO_MANY:
+		h->too_large = true;
+		header_end(h);
+		break;
+	}
+	return 1;
 }
 
 size_t header_push(struct header *h, struct slice content)
@@ -168,43 +239,32 @@ size_t header_push(struct header *h, struct slice content)
 	size_t before = h->bytes.n, at = 0;
 
 	while (!h->done && at < content.n) {
-		bool known = h->line_state == LINE_VALUE;
 		struct slice rest = slice_from(content, at);
-		size_t n = h->line_state == LINE_NAME ? name_length(h, rest) : 0;
+		size_t n = 0;
+		if (h->line_state == LINE_NEW)
+			n = whole_lines(h, rest);
+		else if (h->line_state == LINE_NAME)
+			n = name_length(h, rest);
 		if (n > 0) {
-			str_add(&h->bytes, slice_head(rest, n));
+			if (h->line_state == LINE_NAME)
+				str_add(&h->bytes, slice_head(rest, n));
 			at += n;
 			continue;
 		}
-		n = known ? value_length(rest) : 1;
+		n = h->line_state == LINE_VALUE ? value_length(rest) : 1;
 		if (h->bytes.n + n > h->limit) {
 			h->too_large = true;
 			header_end(h);
 			return at;
 		}
-		if (known) {
-			value_take(h, slice_make(content.p + at, n));
-			at += n;
-			continue;
-		}
-		str_addc(&h->bytes, content.p[at++]);
-		switch (line_step(h, content.p[at - 1])) {
-		case STEP_ON:
-			break;
-		case STEP_BLANK:
-			h->blank_line = true;
-			h->bytes.n = h->line_start;
-			header_end(h);
-			break;
-		case STEP_NO_FIELD:
-			header_end_before_line(h, before);
-			return h->line_start > before ? h->line_start - before : 0;
-		case STEP_TOO_MANY:
-			h->too_large = true;
-			header_end(h);
-			break;
-		}
+		if (h->line_state == LINE_VALUE)
+			value_take(h, slice_head(rest, n));
+		else
+			n = take_octet(h, rest, before);
+		at += n;
 	}
+	if (h->malformed)
+		return h->line_start > before ? h->line_start - before : 0;
 	return at;
 }
 
@@ -298,21 +358,34 @@ static struct slice skip_cfws(struct slice s)
 	return s;
 }
 
+/* The length of "<...>" with nothing in it that needs a closer look; 0: it does. */
+static size_t plain_id(struct slice s)
+{
+	size_t n = 1;
+
+	while (n < s.n && n < MESSAGE_ID_MAX && s.p[n] > ' ' && s.p[n] < 0x7f && s.p[n] != '<' && s.p[n] != '>' && s.p[n] != '"')
+		n++;
+	return n > 1 && n < s.n && n < MESSAGE_ID_MAX && s.p[n] == '>' ? n + 1 : 0;
+}
+
 /* RFC 5322 sections 3.6.4, 4.5.4:
  *   msg-id = [CFWS] "<" id-left "@" id-right ">" [CFWS]
  *   obs-id-left = local-part (which may be a quoted string)
  * Deviations, since it only has to be found again as it was sent: any printable or UTF-8
  * octets are taken between the brackets, the "@" may be missing, and white space (obsolete) is left out. What
  * stands behind the ">" does not matter. */
-struct slice header_message_id(struct arena *a, const struct header *h)
+struct slice field_message_id(struct arena *a, const struct field *f)
 {
-	const struct field *f = header_field(h, SLICE("Message-ID"), 0);
-	struct slice s = f ? skip_cfws(f->value) : SLICE_NULL;
+	struct slice s = skip_cfws(f->value);
 	struct str id = STR_IN(a);
 	bool quoted = false;
+	size_t plain;
 
 	if (s.n == 0 || s.p[0] != '<')
 		return SLICE_NULL;
+	plain = plain_id(s);
+	if (plain > 0)
+		return slice_copy(a, slice_head(s, plain));
 	for (size_t i = 0; i < s.n && id.n < MESSAGE_ID_MAX; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 		if (is_wsp((char)c) || c == '\r' || c == '\n')
@@ -328,4 +401,11 @@ struct slice header_message_id(struct arena *a, const struct header *h)
 			return id.n > 2 ? str_slice(&id) : SLICE_NULL;
 	}
 	return SLICE_NULL;
+}
+
+struct slice header_message_id(struct arena *a, const struct header *h)
+{
+	const struct field *f = header_field(h, SLICE("Message-ID"), 0);
+
+	return f ? field_message_id(a, f) : SLICE_NULL;
 }

@@ -47,6 +47,8 @@ const struct field *header_field(const struct header *h, struct slice name, uint
 uint32_t header_count(const struct header *h, struct slice name);
 /* The value unfolded (CRLF before WSP removed, section 2.2.3) and trimmed. */
 struct slice field_unfolded(struct arena *a, const struct field *f);
+/* Of a Message-ID field: "<...>" without comments; empty if unusable. */
+struct slice field_message_id(struct arena *a, const struct field *f);
 /* Message-ID without comments, "<...>" included; empty if absent or unusable. */
 struct slice header_message_id(struct arena *a, const struct header *h);
 

@@ -42,6 +42,7 @@ struct mime_part {
 	uint16_t messages;	/* how many enclosed messages it is within, itself counted: 0 for our own */
 	bool is_message;	/* the message or an enclosed one: `fields` is the header section of a message */
 	bool header_cut;	/* its header section went beyond a limit; only the first fields are there */
+	bool header_plain;	/* each line is a field or its fold: `fields` are what header_push() finds in `header` */
 	bool header_broken;	/* no blank line ended it, but a line that is no field; the body begins with that */
 	bool cut;		/* from part_end on: it did not end where it should (no delimiter, no blank line) */
 	bool no_body;		/* from part_end on: nothing came behind its header section */
@@ -50,7 +51,9 @@ struct mime_part {
 	char type[MIME_TYPE_MAX + 1], subtype[MIME_TYPE_MAX + 1];	/* lower case; "text" "plain" if not said */
 	uint32_t field_count;
 	const struct field *fields;
+	const struct field *content_type, *content_disposition;	/* the first of each; NULL: none. As `fields` */
 	struct slice header;	/* the header section without its blank line, as it came, but each line ends in CRLF */
+	bool enough;		/* the consumer sets it in part_body: no more of this body is wanted */
 	void *arg;		/* the consumer's own, NULL at first */
 };
 

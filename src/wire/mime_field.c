@@ -13,15 +13,13 @@
 
 /* ---- lexical ---- */
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* RFC 2045 section 5.1: tspecials end a token. */
+/* RFC 2045 section 5.1: tspecials end a token. A bit for each octet of ASCII; what is beyond it may be in one. */
 static bool is_token_char(char c)
 {
-	return (unsigned char)c > ' ' && c != 0x7f && !memchr("()<>@,;:\\\"/[]?=", c, 15);
+	static const uint64_t inside[2] = { 0x03ff6cfa00000000, 0x7fffffffc7fffffe };
+	unsigned char u = (unsigned char)c;
+
+	return u >= 0x80 || (inside[u >> 6] >> (u & 63) & 1);
 }
 
 /* White space and comments; a comment that does not end takes all. */
@@ -38,7 +36,7 @@ static struct slice skip_comments(struct slice s)
 			depth--;
 		else if (depth > 0 && c == '\\')
 			i++;
-		else if (depth == 0 && !is_space(c))
+		else if (depth == 0 && !ascii_space(c))
 			break;
 	}
 	return slice_from(s, i);
@@ -70,7 +68,7 @@ static struct slice take_value(struct slice *rest, bool *quoted)
 		*rest = slice_from(s, n + 1);
 		return slice_from(slice_head(s, n), 1);
 	}
-	while (n < s.n && s.p[n] != ';' && !is_space(s.p[n]))
+	while (n < s.n && s.p[n] != ';' && !ascii_space(s.p[n]))
 		n++;
 	*rest = slice_from(s, n);
 	return slice_head(s, n);
@@ -115,8 +113,11 @@ struct piece {
 
 struct parameter {
 	struct piece plain, extended;	/* name= and name*= */
-	struct piece pieces[PIECES];	/* name*0= name*1*= ... */
+	uint64_t there;			/* a bit for each piece that is set */
+	struct piece pieces[PIECES];	/* name*0= name*1*= ...; last: not cleared */
 };
+
+_Static_assert(PIECES <= 64, "a bit for each piece");
 
 /* RFC 2231 section 7:
  *   regular-parameter := regular-name "=" value, regular-name := attribute [section]
@@ -146,6 +147,8 @@ static void parameter_note(struct parameter *p, struct slice name, struct slice 
 		if (!slice_number(rest, PIECES - 1, &index))
 			return;
 		slot = &p->pieces[index];
+		slot->set = p->there >> index & 1;
+		p->there |= UINT64_C(1) << index;
 	}
 	piece.set = true;
 	if (!slot->set)
@@ -161,7 +164,8 @@ static void parameter_collect(struct parameter *p, struct slice value, struct sl
 		struct piece piece = { .set = false };
 		struct slice name;
 		if (rest.p[0] != ';') {
-			rest = slice_from(rest, 1);
+			semicolon = slice_find(rest, ';');
+			rest = semicolon >= 0 ? slice_from(rest, (size_t)semicolon) : SLICE_NULL;
 			continue;
 		}
 		rest = skip_comments(slice_from(rest, 1));
@@ -191,6 +195,13 @@ static void sink_piece(struct sink *s, const struct piece *piece)
 {
 	struct slice t = piece->text;
 
+	if (!piece->extended && slice_find(t, '\\') < 0 && slice_find(t, '\r') < 0 && slice_find(t, '\n') < 0) {
+		t = slice_head(t, s->room - s->n);
+		if (t.n > 0)
+			memcpy(s->p + s->n, t.p, t.n);
+		s->n += t.n;
+		return;
+	}
 	for (size_t i = 0; i < t.n; i++) {
 		char c = t.p[i];
 		if (piece->extended && c == '%' && i + 2 < t.n && ascii_hex(t.p[i + 1]) >= 0 &&
@@ -220,18 +231,19 @@ static void take_charset(struct piece *piece, struct slice *charset)
 
 ptrdiff_t mime_parameter_read(struct slice value, struct slice name, char *out, size_t room, struct slice *charset)
 {
-	struct parameter p = { .plain.set = false };
 	struct sink s = { .room = room };
+	struct parameter p;
 
+	memset(&p, 0, offsetof(struct parameter, pieces));
 	s.p = out;
 	*charset = SLICE_NULL;
 	parameter_collect(&p, value, name);
 	if (p.extended.set) {
 		take_charset(&p.extended, charset);
 		sink_piece(&s, &p.extended);
-	} else if (p.pieces[0].set) {
+	} else if (p.there & 1) {
 		take_charset(&p.pieces[0], charset);
-		for (size_t i = 0; i < PIECES && p.pieces[i].set; i++)
+		for (size_t i = 0; i < PIECES && p.there >> i & 1; i++)
 			sink_piece(&s, &p.pieces[i]);
 	} else if (p.plain.set) {
 		sink_piece(&s, &p.plain);
@@ -274,8 +286,7 @@ struct slice mime_value(struct arena *a, const struct mime_part *part, struct sl
 
 struct slice mime_file_name(struct arena *a, const struct mime_part *part)
 {
-	const struct field *disposition = mime_field(part, SLICE("Content-Disposition"), 0);
-	const struct field *type = mime_field(part, SLICE("Content-Type"), 0);
+	const struct field *disposition = part->content_disposition, *type = part->content_type;
 	struct slice name;
 
 	if (disposition && mime_parameter(a, disposition->value, SLICE("filename"), &name))
@@ -311,7 +322,7 @@ struct slice mime_charset(struct arena *a, struct slice charset, struct slice te
 	bool iso15 = slice_eq_nocase(charset, SLICE("iso-8859-15"));
 	struct str out = STR_IN(a);
 
-	if (charset_convert(a, charset, text, &text) || ascii_only(text) || !is_latin(charset))
+	if (charset_convert(a, charset, text, &text) || !is_latin(charset) || ascii_only(text))
 		return text;
 	str_room(&out, text.n * 2);
 	for (size_t i = 0; i < text.n; i++) {
@@ -404,9 +415,9 @@ struct slice mime_words(struct arena *a, struct slice text)
 			after_word = out.n;
 			continue;
 		}
-		if (after_word == out.n && is_space(text.p[i])) {
+		if (after_word == out.n && ascii_space(text.p[i])) {
 			size_t end = i;
-			while (end < text.n && is_space(text.p[end]))
+			while (end < text.n && ascii_space(text.p[end]))
 				end++;
 			if (slice_starts(slice_from(text, end), SLICE("=?"))) {
 				i = end;

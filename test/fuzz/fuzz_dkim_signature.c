@@ -22,13 +22,13 @@ static void check_good(struct arena *a, const struct dkim_signature *s, enum sig
 	BUG_ON(s->domain.n == 0 || s->domain.n > 253 || s->selector.n == 0 || s->value.n == 0 || !s->algorithm_name);
 	BUG_ON(s->emptied.p < s->field->value.p ||
 		s->emptied.p + s->emptied.n > s->field->value.p + s->field->value.n);
-	if (kind == SIGNATURE_DKIM)
+	if (kind == SIGNATURE_DKIM)	/* of ARC, h= may be empty */
 		BUG_ON(!taglist_has_item(s->names, SLICE("from")) || !slice_ends_nocase(s->identity_domain, s->domain));
 	else
 		BUG_ON(s->instance == 0 || s->instance > ARC_MAX_INSTANCE);
 	if (kind == SIGNATURE_ARC_SEAL)
 		return;
-	BUG_ON(s->body_hash.n == 0 || s->names.n == 0);
+	BUG_ON(s->body_hash.n == 0 || !s->names.p);
 	canon_index_build(&index, a, h);
 	dkim_signed_header(&octets, s, &index, a);
 	BUG_ON(octets.n == 0);

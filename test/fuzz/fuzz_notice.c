@@ -77,7 +77,7 @@ static bool any_domain(void *arg, struct slice domain)
 static void look_for_signature(struct arena *a, struct slice input, uint8_t how, uint32_t *seed, const struct notice *expected)
 {
 	static const struct dkim_conf dkim = { .max_signatures = 10 };
-	const struct returned_conf conf = { &dkim, any_domain, NULL };
+	const struct returned_conf conf = { &dkim, any_domain, NULL, 0 };
 	struct returned *r = returned_begin(a, &conf);
 	const struct notice *n = judge(a, input, how, seed, returned_watch(r));
 

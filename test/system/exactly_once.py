@@ -171,8 +171,15 @@ def judge(sent, stored, heard, doubted):
 
 def run(count, pause, dns, directory, kills=True):
     """Returns (sentences about what is wrong, what was seen)."""
-    from peers import CLIENT_DOMAIN, PostfixClient, Spurn, message
     sink = Sink(os.path.join(directory, "stored"))
+    try:
+        return run_with(sink, count, pause, dns, kills)
+    finally:
+        sink.kill()
+
+
+def run_with(sink, count, pause, dns, kills):
+    from peers import CLIENT_DOMAIN, PostfixClient, Spurn, message
     sent = set()
     with Spurn(f"lmtp://127.0.0.1:{sink.port}", dns=dns, workers=2) as spurn, \
             PostfixClient(spurn.port, default_destination_concurrency_failed_cohort_limit="1000",
@@ -190,12 +197,29 @@ def run(count, pause, dns, directory, kills=True):
                 next_kill = time.monotonic() + pause
         if kills:
             kill_one(spurn, sink, killed)
-        client.wait_empty(60 + count / 4)
+        try:
+            client.wait_empty(60 + count / 4)
+        except AssertionError:
+            show(client, spurn)
+            raise
         records, stored, heard = spurn.journal(), sink.stored(), told(client.bounces())
-    sink.kill()
+        wrong = judge(sent, stored, heard, in_doubt(records))
+        if wrong:
+            show(client, spurn)
     doubles = len(stored) - len(set(stored))
-    return judge(sent, stored, heard, in_doubt(records)), {"recipients": len(sent), "doubles": doubles,
+    return wrong, {"recipients": len(sent), "doubles": doubles,
                                                            "refusals": len(heard), **killed}
+
+
+def show(client, spurn):
+    """What there is to know, for whom the run has failed: each try, the queue, and what Postfix has logged."""
+    for entry in client.queue():
+        print("still queued:", entry)
+    for record in spurn.journal():
+        if record.get("message"):
+            print(record["time"], record["ref"], record["message"]["id"], record["reply"],
+                  [(recipient["address"], recipient.get("code"), recipient.get("backend")) for recipient in record["rcpt"]])
+    print(client.log())
 
 
 def kill_one(spurn, sink, killed):

@@ -1,6 +1,7 @@
 """`spurn check`, with and without --live: mistakes with their place, habits that go wrong, and what the network says."""
 
 import os
+import re
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_files_that_are_not_there(checked, public_dir):
     users = public_dir / "users"
     users.write_text("alice@example.org\nnot an address\n")
     assert f"{users}:2: " in said(checked(recipients=f"recipients file {users};"), 1)
+
+
+def test_files_are_looked_at_beside_the_mistakes_of_the_text(checked):
+    """By `spurnd -t`, too, which guards a reload."""
+    done = checked(top="workers many;", state="/nowhere/state", resolver="zone-file /nowhere/zone;",
+                   listener="tls-certificate /nowhere/chain.pem; tls-key /nowhere/key.pem;")
+    path = re.search(r"(\S+/spurn\.conf):", done.stderr.decode()).group(1)
+    for text in (said(done, 1), said(run([os.path.join(BUILD, "spurnd"), "-t", "-c", path]), 78)):
+        assert "spurn.conf:2:11: error: state-dir /nowhere/state: " in text
+        assert "spurn.conf:4:9: error: workers: " in text
+        assert "spurn.conf:5:60: error: listener inbound: /nowhere/chain.pem" in text
+        assert "spurn.conf:6:22: error: /nowhere/zone" in text
 
 
 def test_state_directory_and_key_are_seen_as_the_user_sees_them(checked, public_dir):

@@ -7,11 +7,12 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
 
-from peers import CLIENT_DOMAIN, FakeBackend, Spurn, message, wait_until
+from peers import BUILD, CLIENT_DOMAIN, FakeBackend, Spurn, message, wait_until
 
 SENDER = f"sender@{CLIENT_DOMAIN}"
 ALICE = "alice@example.org"
@@ -226,6 +227,21 @@ def test_bytes_lines_and_silence(spurn):
         except OSError:         # more than so many at a time are turned away
             return False
     wait_until(answers, 10, "an answer after the crowd")
+
+
+def test_start_waits_for_a_predecessor_that_is_dying(spurn):
+    """Killed at once, its workers may hold the socket a moment longer than it. Who stays is another daemon."""
+    path = os.path.join(spurn.state, "control")
+    done = subprocess.run([os.path.join(BUILD, "spurnd"), "-f", "-c", spurn.conf], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 71 and b"does another spurnd run with this state-dir?" in done.stderr, done
+    spurn.stop()
+    with socket.socket(socket.AF_UNIX) as holder:
+        holder.bind(path)
+        os.chown(path, os.stat(spurn.state).st_uid, -1)
+        holder.listen()
+        threading.Timer(1, holder.close).start()
+        spurn.start()
+    assert ask(spurn, "status")["workers"]
 
 
 def test_only_root_and_the_daemons_user_may_ask(spurn):

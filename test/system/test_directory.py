@@ -2,7 +2,10 @@
 
 import os
 import signal
+import socketserver
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -482,6 +485,35 @@ def test_postfix_defers_when_ours_is_in_trouble(backend, dns, tmp_path):
             directory.down()
             done = postmap(tmp_path, port, "ann@example.org")
             assert done.returncode == 1 and b"temporary error" in done.stderr, done
+
+
+def test_a_directory_that_fails_is_tried_by_one_at_a_time(backend, dns):
+    """Eight questions that fail together are one failure, and after the pause one of them tries: else a short interruption
+    costs half a minute, and a wrong password is sent eight times, until the account is locked."""
+    count = 0
+
+    class Hangup(socketserver.BaseRequestHandler):
+        def handle(self):
+            nonlocal count
+            count += 1
+            time.sleep(0.3)
+
+    def eight(spurn):
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda n: asked(spurn, f"user{n}@example.org"), range(8)))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Hangup) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        block = f"ldap ldap://127.0.0.1:{server.server_address[1]}; base \"dc=x\"; template openldap; connections 8; starttls no;"
+        with spurn_with(block, backend, dns) as spurn:
+            assert all(answer.startswith("TEMP ") for answer in eight(spurn))
+            assert 1 <= count <= 8
+            time.sleep(1)
+            before = count
+            assert all(answer.startswith("TEMP ") for answer in eight(spurn))
+            assert count == before + 1
+        server.shutdown()
 
 
 @pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])

@@ -1,9 +1,10 @@
 """A machine with no resolver configured: Spurn asks the root, the registry and the domain itself, as on the Internet.
 
-The tests run in a network of their own, where the address of a.root-servers.net is ours. The root that answers there
-is not signed, so the trust anchor is taken away.
+The tests run in a network of their own, where the addresses of all thirteen root servers are ours: a resolver takes any of them, and gives up
+after some that cannot be reached. The root that answers there is not signed, so the trust anchor is taken away.
 """
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 from peers import DnsServer, FakeBackend, PUBLIC, Spurn
 
 CLONE_NEWNET = 0x40000000
-ROOT, REGISTRY, OWNER = "198.41.0.4", "203.0.113.1", "203.0.113.2"
+ROOTS = ["198.41.0.4", "170.247.170.2", "199.9.14.201", "192.33.4.12", "199.7.91.13", "192.203.230.10", "192.5.5.241", "192.112.36.4",
+         "198.97.190.53", "192.36.148.17", "192.58.128.30", "193.0.14.129", "199.7.83.42", "202.12.27.33"]  # b has an old one, too
+REGISTRY, OWNER = "203.0.113.1", "203.0.113.2"
 ALICE = "alice@example.org"
 
 
@@ -58,7 +61,7 @@ def in_own_network(function):
             if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-            for address in (ROOT, REGISTRY, OWNER):
+            for address in (*ROOTS, REGISTRY, OWNER):
                 subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
             result.append(function())
         except BaseException as error:  # pylint: disable=broad-except
@@ -76,11 +79,16 @@ def ask(sender, root_answers=True):
     """The reply to a recipient after a sender; and the record."""
     owner = Authority(OWNER, "example.net", "ns.example.net").mail_domain("client.example.net", PUBLIC)
     registry = Authority(REGISTRY, "net", "ns.net").delegate(owner)
-    root = Authority(ROOT, ".", "a.root-servers.net").delegate(registry)
+    roots = [Authority(address, ".", "a.root-servers.net").delegate(registry) for address in ROOTS]
     if not root_answers:
-        root.answer = lambda packet: None
+        for root in roots:
+            root.answer = lambda packet: None
     resolver = 'recurse; timeout 3s; trust-anchor "";'
-    with root, registry, owner, FakeBackend() as backend, Spurn(backend.url, resolver=resolver) as spurn:
+    with contextlib.ExitStack() as stack:
+        for server in (*roots, registry, owner):
+            stack.enter_context(server)
+        backend = stack.enter_context(FakeBackend())
+        spurn = stack.enter_context(Spurn(backend.url, resolver=resolver))
         with spurn.session() as c:
             c.command(f"MAIL FROM:<{sender}>", 250)
             reply = c.command(f"RCPT TO:<{ALICE}>")
@@ -89,7 +97,8 @@ def ask(sender, root_answers=True):
             c.quit()
         record = spurn.wait_records(1)[0]
         finding = next(f for f in record["findings"] if f["check"] == "sender-domain")
-        return reply, finding, [len(server.questions) for server in (root, registry, owner)]
+        asked = [sum(len(root.questions) for root in roots), len(registry.questions), len(owner.questions)]
+        return reply, finding, asked
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from peers import (CLIENT_DOMAIN, FakeBackend, Smtp, Spurn, free_port, listens, make_certificate, message, proxy_v1, wait_until)
+from peers import (BUILD, CLIENT_DOMAIN, FakeBackend, Smtp, Spurn, free_port, listens, make_certificate, message, proxy_v1,
+                   wait_until)
 
 SENDER = f"sender@{CLIENT_DOMAIN}"
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -100,6 +101,25 @@ def test_new_address_is_listened_on(spurn):
             return False
     wait_until(greeted, 5, "the new address")
     assert rcpt_code(spurn) == 250
+
+
+def test_many_addresses_make_room_for_as_many_others(backend, dns):
+    """The new ones are there before the old ones go."""
+    def address(ports):
+        return " ".join(f"127.0.0.1:{port}" for port in ports)
+
+    ports = sorted({free_port() for _ in range(90)})
+    first, second = ports[:40], ports[40:80]
+    with Spurn(backend.url, dns=dns, listener={"address": address(first)}) as spurn:
+        spurn.port = first[0]
+        spurn.configure(listener={"address": address(second)})
+        assert "error" not in spurn.reload()
+        wait_until(lambda: listens(("127.0.0.1", second[-1])), 5, "the new addresses")
+        for port in second:
+            spurn.port = port
+            with spurn.session() as c:
+                c.quit()
+        assert "alert" not in spurn.stderr()
 
 
 def test_address_that_is_dropped_is_refused_and_may_come_back(spurn):
@@ -228,6 +248,12 @@ def test_broken_certificate_keeps_the_old_one(backend, dns, public_dir):
         with spurn.session() as c:
             c.starttls()
             c.command("EHLO client.example.net", 250)
+        said = len(spurn.stderr())
+        spurn.reload()
+        wait_until(lambda: tls[0] in spurn.stderr()[said:], 5, "a word about the certificate")
+        with spurn.session() as c:
+            c.starttls()
+            c.command("EHLO client.example.net", 250)
 
 
 # ---- upgrade, start, stop ----------------------------------------------------------------
@@ -272,6 +298,32 @@ def test_bad_configuration_at_start(spurn):
     said = done.stderr.decode()
     assert done.returncode != 0
     assert "bad.conf:2:" in said and "bad.conf:3:" in said and "did you mean" in said and "listener" in said
+
+
+def test_zone_file_that_breaks_stops_a_reload_and_a_start(backend, dns, public_dir):
+    zone = public_dir / "zone"
+    zone.write_text("local.test. 60 IN A 192.0.2.1\n")
+    with Spurn(backend.url, dns=dns, resolver=f"zone-file {zone};") as spurn:
+        with spurn.session() as c:      # the worker has read the file
+            c.quit()
+        zone.write_text("local.test. 60 IN A nonsense\n")
+        assert f"{zone}:1" in spurn.reload()
+        with spurn.session() as c:
+            c.deliver(SENDER, [ALICE], message())
+        spurn.stop()
+        done = subprocess.run([os.path.join(BUILD, "spurnd"), "-f", "-c", spurn.conf], capture_output=True, timeout=60, check=False)
+        assert done.returncode == 78 and f"{zone}:1".encode() in done.stderr, done
+        # Each is right, and both together are not.
+        other = public_dir / "other"
+        zone.write_text("local.test. 60 IN A 192.0.2.1\n")
+        other.write_text("local.test. 60 IN CNAME elsewhere.test.\n")
+        spurn.configure(resolver=f"zone-file {zone} {other};")
+        done = spurn.tool("check")
+        assert done.returncode == 1 and f"{other}:1".encode() in done.stderr, done
+        other.unlink()
+        spurn.configure(resolver="")
+        spurn.start()
+
 
 
 @pytest.mark.parametrize("text, place", [("", None), ("nonsense yes;\n", "error:"),

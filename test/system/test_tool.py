@@ -87,6 +87,20 @@ def test_configuration_that_is_not_there(command):
     assert text == "spurn: /nowhere/spurn.conf: No such file or directory\n"
 
 
+@pytest.mark.parametrize("command", [["status"], ["check"], ["observe", "show"]])
+def test_configuration_that_is_a_directory(command):
+    done = run([SPURN, *command, "-c", "/etc"])
+    assert done.returncode in (1, 78) and done.stderr == b"spurn: /etc: Is a directory\n", done
+
+
+def test_reader_that_has_seen_enough():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([SPURN, "help"], stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_full_disk_is_an_error():
     with open("/dev/full", "wb") as full:
         done = subprocess.run([SPURN, "help"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)

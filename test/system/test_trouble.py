@@ -1,5 +1,6 @@
 """Whatever dies, stalls or lies: the sender is told 4xx and still holds the message, and nothing is stored by half."""
 
+import os
 import signal
 import threading
 import time
@@ -445,3 +446,31 @@ def test_real_client_retries_until_it_is_delivered_once(dns, client_kind, moment
         assert client.bounces() == []
         delivered = sorted(recipient for mail in backend.messages for recipient in mail.recipients)
         assert delivered == [ALICE, BOB]
+
+
+def test_a_leaving_worker_that_crashes_is_said(spurn, backend):
+    [old] = spurn.workers()
+    with spurn.session() as c:
+        c.transaction(SENDER, [ALICE])
+        c.send(b"Subject: in hand\r\n")
+        spurn.child.signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in spurn.stderr(), 10, "the order to stop")
+        os.kill(old, signal.SIGSEGV)
+        wait_until(lambda: f"worker {old} ended by signal 11" in spurn.stderr(), 10, "an alert")
+    spurn.stopped_rudely = True
+
+
+# ---- the store ---------------------------------------------------------------------------
+
+
+def test_a_worker_without_a_store_relays_and_ends_in_order(spurn, backend):
+    spurn.stop()
+    os.chown(os.path.join(spurn.state, "store", "key"), 0, 0)
+    spurn.start()
+    assert "mail flows without ledger" in spurn.stderr()
+    with spurn.session() as c:
+        assert c.deliver(SENDER, [ALICE], message()).code == 250
+        c.quit()
+    assert len(backend.messages) == 1
+    spurn.child.stop()
+    assert "worker crashed" not in spurn.stderr() and "ended by signal" not in spurn.stderr(), spurn.stderr()

@@ -163,15 +163,28 @@ static bool act(struct connection *c, struct slice action)
 	return true;
 }
 
-/* True: a rule has answered. *refused: with a 4xx or 5xx. */
-static bool follow_rule(struct connection *c, struct slice line, bool *refused)
+/* A line of a message, as rules name it. */
+#define BODY SLICE("body ")
+
+/* The first digit of the code that a rule answers with; 0: none. */
+static char action_class(struct slice action)
+{
+	slice_word(&action);
+	action = slice_trim(action);
+	return action.n > 0 ? action.p[0] : 0;
+}
+
+/* True: a rule has answered. *class: the first digit of its code. */
+static bool follow_rule(struct connection *c, struct slice line, char *class)
 {
 	for (struct rule *r = rules; r; r = r->next) {
 		if (!glob_match(r->glob, line) || (r->limited && r->times == 0))
 			continue;
+		if (slice_starts(line, BODY) && !slice_starts(r->glob, BODY))
+			continue;	/* a rule about commands */
 		if (r->limited)
 			r->times--;
-		*refused = slice_starts(r->action, SLICE("reply 4")) || slice_starts(r->action, SLICE("reply 5"));
+		*class = action_class(r->action);
 		return act(c, r->action);
 	}
 	return false;
@@ -205,18 +218,20 @@ static void greet(struct connection *c, struct slice verb)
 static void answer_command(struct connection *c, struct slice line)
 {
 	struct slice rest = line, verb = slice_word(&rest);
-	bool refused = false, ruled = follow_rule(c, line, &refused);
+	char class = 0;
+	bool ruled = follow_rule(c, line, &class);
 
 	if (slice_eq_nocase(verb, SLICE("MAIL"))) {
 		c->recipients = 0;
 		c->prdr = slice_search(line, SLICE(" PRDR")) >= 0;
 	}
-	if (slice_eq_nocase(verb, SLICE("RCPT")) && !refused)
+	if (slice_eq_nocase(verb, SLICE("RCPT")) && class != '4' && class != '5')
 		c->recipients++;
-	if (slice_eq_nocase(verb, SLICE("DATA")) && !ruled) {
+	if (slice_eq_nocase(verb, SLICE("DATA")) && (!ruled || class == '3')) {
 		c->data = true;
 		c->message = STR_IN(&arena);
-		send_reply(c, SLICE("354 go on"));
+		if (!ruled)
+			send_reply(c, SLICE("354 go on"));
 	}
 	if (ruled || c->data)
 		return;
@@ -233,11 +248,11 @@ static void answer_command(struct connection *c, struct slice line)
 
 static void end_of_message(struct connection *c)
 {
-	bool refused;
+	char class;
 
 	c->data = false;
 	messages[message_count++ % 256] = str_slice(&c->message);
-	if (follow_rule(c, SLICE("."), &refused) && !lmtp)
+	if (follow_rule(c, SLICE("."), &class) && !lmtp)
 		return;
 	if (!lmtp && !c->prdr) {
 		send_reply(c, SLICE("250 2.0.0 queued"));
@@ -250,15 +265,27 @@ static void end_of_message(struct connection *c)
 		char name[16];
 
 		snprintf(name, sizeof(name), ".%u", i);
-		if (!follow_rule(c, slice_of(name), &refused))
+		if (!follow_rule(c, slice_of(name), &class))
 			send_reply(c, SLICE("250 2.0.0 stored"));
 	}
-	if (c->prdr && c->fd >= 0 && !c->stalled && !follow_rule(c, SLICE(".last"), &refused))
+	if (c->prdr && c->fd >= 0 && !c->stalled && !follow_rule(c, SLICE(".last"), &class))
 		send_reply(c, SLICE("250 2.0.0 done"));
+}
+
+/* As a rule names a line of a message. */
+static struct slice named_body(struct slice line)
+{
+	struct str out = STR_IN(&arena);
+
+	str_add(&out, BODY);
+	str_add(&out, line);
+	return str_slice(&out);
 }
 
 static void take_line(struct connection *c, struct slice line)
 {
+	char class;
+
 	if (!c->data) {
 		if (line_count < LINES)
 			lines[line_count++] = slice_copy(&arena, line);
@@ -271,6 +298,7 @@ static void take_line(struct connection *c, struct slice line)
 		end_of_message(c);
 		return;
 	}
+	follow_rule(c, named_body(line), &class);
 	str_add(&c->message, line.n > 0 && line.p[0] == '.' ? slice_from(line, 1) : line);
 	str_puts(&c->message, "\r\n");
 }
@@ -302,7 +330,7 @@ static bool accept_one(unsigned host)
 {
 	int fd = accept_waiting(listening[host]);
 	struct slice event = host ? SLICE("CONNECT 2") : SLICE("CONNECT");
-	bool refused;
+	char class;
 
 	if (fd < 0)
 		return false;
@@ -313,7 +341,7 @@ static bool accept_one(unsigned host)
 		connection_count++;
 		if (line_count < LINES)
 			lines[line_count++] = event;
-		if (!follow_rule(&connections[i], event, &refused))
+		if (!follow_rule(&connections[i], event, &class))
 			send_reply(&connections[i], SLICE("220 backend.example ready"));
 		return true;
 	}

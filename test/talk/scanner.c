@@ -214,7 +214,7 @@ static size_t take_spamd(struct connection *c, struct slice in)
 	if (in.n < n)
 		return 0;
 	if (!tell(c, SLICE("CHECK")))
-		act(c, SLICE("raw SPAMD/1.1 0 EX_OK\\r\\nContent-length: 2\\r\\nSpam: False ; 0.1 / 5.0\\r\\n\\r\\n\\r\\n; close"));
+		act(c, SLICE("raw SPAMD/1.1 0 EX_OK\\r\\nContent-length: 2\\r\\nSpam: False ; 0.1 / 5.0\\r\\n\\r\\n\\r\\n && close"));
 	return n;
 }
 

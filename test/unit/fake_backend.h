@@ -6,6 +6,7 @@
  *
  *   >text   send text as it stands, with what the C string holds of CR and LF
  *   <text   the next bytes that arrive must be text
+ *   l       a line is taken, whatever it says
  *   .       nothing more must have arrived
  *   =       wait for the end of the connection: no further byte must arrive
  *   c       close in order        r       close with a reset
@@ -146,6 +147,7 @@ ASYNC static inline bool fake_step(struct fake_peer *p, const char *step)
 {
 	struct linger reset = { 1, 0 };
 	const char *why = "";
+	struct slice line;
 
 	switch (step[0]) {
 	case '>':
@@ -153,6 +155,8 @@ ASYNC static inline bool fake_step(struct fake_peer *p, const char *step)
 		return stream_drain(&p->stream, "fake backend", DEADLINE_NONE) == WAIT_READY;
 	case '<':
 		return fake_expect(p, step, slice_of(step + 1));
+	case 'l':
+		return stream_read_line(&p->stream, &line, 1000, "fake backend", DEADLINE_NONE) == WAIT_READY && line.p;
 	case '.':
 		wait_until("fake backend", deadline_in(NS_PER_MS));	/* what is under way arrives */
 		stream_fill(&p->stream);

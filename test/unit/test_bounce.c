@@ -227,9 +227,18 @@ static void a_strangers_message_under_our_tag(void **state)
 	tag_of("bob@example.org", NOW);
 	returns(SLICE("<spam@example.com>"), SLICE_NULL);
 	judge(RESULT_PLAUSIBLE, BOUNCE_BY_TAG);
+	/* Of a guesser one that fits and one that fails are the same; other proofs hold. */
 	question.guesser = true;
 	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	assert_true(proof.not_looked_at && !proof.tag_failed);
+	question.tag = SLICE("1794000000");
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	assert_true(proof.not_looked_at && proof.tag_failed);
+	returns(ID, trace_of(BOB, ID));
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
 	question.guesser = false;
+	tag_of("bob@example.org", NOW);
+	returns(SLICE("<spam@example.com>"), SLICE_NULL);
 	/* Some fields alone prove nothing about those that are missing. */
 	notice.original.form = NOTICE_FORM_TEXT;
 	judge(RESULT_PROVEN, BOUNCE_BY_TAG);
@@ -238,6 +247,121 @@ static void a_strangers_message_under_our_tag(void **state)
 	notice.original.form = NOTICE_FORM_FULL;
 	for (int i = 0; i < 101; i++)
 		bounce_judge(&proof, &question, &arena);
+	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
+}
+
+/* A tag stands for a day's mail of its sender: as many notices as so many messages may have, and not one more. */
+static void a_tag_is_shown_as_often_as_its_day_allows(void **state)
+{
+	struct slice to[] = { SLICE("dead@example.net"), SLICE("gone@example.net") };
+	int let_in = 0;
+
+	(void)state;
+	tag_of("bob@example.org", NOW);
+	notice.recipients = NULL;
+	sent(ID);
+	for (int i = 0; i < 100; i++) {
+		bounce_judge(&proof, &question, &arena);
+		let_in += proof.result == RESULT_PROVEN;
+	}
+	assert_int_equal(let_in, 53);
+	assert_int_equal(proof.result, RESULT_REFUTED);
+	/* He writes to two more: 50 + 2 * 3 more. The same message again in another transaction is no second one. */
+	assert_int_equal(sent_put(store, SLICE("<2@example.org>"), BOB, to, 2, NOW, 14 * DAY), STORE_OK);
+	assert_int_equal(sent_put(store, SLICE("<2@example.org>"), BOB, to, 1, NOW, 14 * DAY), STORE_OK);
+	for (int i = 0; i < 100; i++) {
+		bounce_judge(&proof, &question, &arena);
+		let_in += proof.result == RESULT_PROVEN;
+	}
+	assert_int_equal(let_in, 109 - 47);	/* refused ones count, too */
+	/* The tag of another day. */
+	tag_of("bob@example.org", NOW - DAY);
+	judge(RESULT_PROVEN, BOUNCE_BY_TAG);
+}
+
+/* The second transaction of a message came after midnight: its day counts no message, but there is one. */
+static void a_tag_of_the_day_after(void **state)
+{
+	struct slice late = SLICE("late@example.net");
+
+	(void)state;
+	sent(ID);
+	assert_int_equal(sent_put(store, ID, BOB, &late, 1, NOW + DAY, 14 * DAY), STORE_OK);
+	tag_of("bob@example.org", NOW + DAY);
+	question.now = NOW + DAY;
+	returns(SLICE_NULL, SLICE_NULL);
+	failed.address = SLICE("moved@example.com");
+	judge(RESULT_PLAUSIBLE, BOUNCE_BY_TAG);
+}
+
+static void a_tag_of_a_foreign_recipient(void **state)
+{
+	(void)state;
+	sent(ID);
+	tag_of("bob@example.org", NOW);
+	failed.address = SLICE("moved@example.com");
+	for (int i = 0; i < 10; i++)
+		judge(RESULT_PLAUSIBLE, BOUNCE_BY_TAG);
+	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
+}
+
+/* Both sites began with the key "1"; the message went through both. */
+static void the_mark_of_another_site(void **state)
+{
+	struct proof_keys theirs = { .count = 1 };
+	struct slice foreign, ours = trace_of(BOB, ID);
+
+	(void)state;
+	proof_key_make(&theirs.keys[0], '1', NOW - DAY, NOW - DAY);
+	foreign = proof_trace_make(&arena, &theirs, BOB, ID, NOW);
+	returns(ID, slice_of(arena_printf(&arena, "%.*s\r\nSpurn-Sent: %.*s", SLICE_ARG(foreign), SLICE_ARG(ours))));
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+	returns(ID, slice_of(arena_printf(&arena, "%.*s\r\nSpurn-Sent: %.*s", SLICE_ARG(ours), SLICE_ARG(foreign))));
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+	returns(ID, foreign);
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	tag_of("bob@example.org", NOW);
+	judge(RESULT_PLAUSIBLE, BOUNCE_BY_TAG);
+	/* Whoever names our key, or none, claims it. */
+	question.tag = SLICE_NULL;
+	returns(SLICE("<2@example.org>"), ours);
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+	returns(ID, SLICE("v=1; k=1; t=1795392000; s=0011223344556677; h=00112233445566770011223344556677"));
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+}
+
+/* A signature forbade us to add one, and a later host has not asked. */
+static void a_message_id_that_was_added_later(void **state)
+{
+	int let_in = 0;
+
+	(void)state;
+	sent(SLICE_NULL);
+	for (int i = 0; i < 600; i++) {
+		returns(slice_of(arena_printf(&arena, "<%d@remote.example>", i)), trace_of(BOB, SLICE_NULL));
+		bounce_judge(&proof, &question, &arena);
+		let_in += proof.result == RESULT_PROVEN;
+	}
+	assert_int_equal(let_in, 53);
+	/* One made for a Message-ID holds for that alone. */
+	returns(SLICE_NULL, trace_of(BOB, ID));
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+	returns(SLICE("<2@example.org>"), trace_of(BOB, ID));
+	judge(RESULT_REFUTED, BOUNCE_BY_TRACE);
+}
+
+/* A host behind us tags under a key "1" of its own. */
+static void the_tag_of_another_host(void **state)
+{
+	(void)state;
+	question.tag = SLICE("1794AB0000");
+	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
+	assert_int_equal(sent_tag_put(store, SLICE("1794ab0000"), BOB, NOW, 14 * DAY), STORE_OK);
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	assert_false(proof.tag_failed);
+	returns(ID, trace_of(BOB, ID));
+	judge(RESULT_PROVEN, BOUNCE_BY_TRACE);
+	question.tag = SLICE("1794ab0001");
 	judge(RESULT_REFUTED, BOUNCE_BY_TAG);
 }
 
@@ -307,8 +431,12 @@ static void a_forwarded_message_bounces(void **state)
 	question.now = (9 * 32 + 28 + 1024 * 20) * (time_t)DAY;
 	returns(SLICE("<spam@example.com>"), SLICE_NULL);
 	judge(RESULT_PROVEN, BOUNCE_BY_SRS);
+	question.guesser = true;
+	judge(RESULT_UNPROVEN, BOUNCE_BY_NONE);
+	question.guesser = false;
 	conf.srs.secrets[0] = SLICE("another");
 	judge(RESULT_REFUTED, BOUNCE_BY_SRS);
+	assert_true(proof.tag_failed);
 }
 
 /* A hundred recipients whose addresses almost stand in To, again and again, and To in many folds: what the writer of a notice
@@ -354,6 +482,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_claims_our_key_and_fails_it, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(a_tag_expires, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(addressed_to_who_did_not_send_it, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_tag_is_shown_as_often_as_its_day_allows, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_tag_of_the_day_after, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_tag_of_a_foreign_recipient, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(the_mark_of_another_site, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(a_message_id_that_was_added_later, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(the_tag_of_another_host, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(a_foreign_recipient_is_let_in_a_few_times, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(a_replay_is_refused_in_the_end, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(a_signature_is_counted_by_itself, set_up, stored_teardown),

@@ -2,6 +2,7 @@
 #include "turns.h"
 
 #include "edge/transaction.h"
+#include "net/store_methods.h"
 
 #include <ftw.h>
 
@@ -203,9 +204,57 @@ static void without_a_store_mail_flows_and_says_so(void **state)
 	edge.services.store = store;
 }
 
+static enum store_status claims_nothing(struct store *s, enum store_table t, const struct store_key *key,
+	const struct store_value *value, bool *won, struct store_value *existing)
+{
+	return STORE_TROUBLE;
+}
+
+/* Where it could not be seen whose entry stands there, it is not ours to delete. */
+static void a_claim_that_failed_takes_nothing_away(void **state)
+{
+	const struct store_methods *methods = edge.services.store->methods;
+	struct store_methods failing = *methods;
+	struct try first, second;
+
+	failing.claim = claims_nothing;
+	begin(&first, "<7@s>");
+	assert_int_equal(commit_begin(&first.tx), COMMIT_GO);
+	for (int refused = 0; refused < 2; refused++) {
+		begin(&second, "<7@s>");
+		edge.services.store->methods = &failing;
+		assert_int_equal(commit_begin(&second.tx), COMMIT_GO);
+		assert_true(second.tx.ledger_trouble);
+		edge.services.store->methods = methods;
+		answer(&second, 550, 452);
+		if (refused)
+			commit_settle(&second.tx, false);
+		else
+			commit_abort(&second.tx);
+		end(&second);
+		begin(&second, "<7@s>");
+		assert_int_equal(commit_begin(&second.tx), COMMIT_BUSY);
+		end(&second);
+	}
+	/* Nor is what it says of a delivery taken back by a doubt. */
+	answer(&first, 250, 250);
+	commit_settle(&first.tx, false);
+	commit_unheard(&session);
+	begin(&second, "<7@s>");
+	edge.services.store->methods = &failing;
+	assert_int_equal(commit_begin(&second.tx), COMMIT_GO);
+	edge.services.store->methods = methods;
+	commit_lose(&second.tx);
+	end(&second);
+	begin(&second, "<7@s>");
+	assert_int_equal(commit_begin(&second.tx), COMMIT_ALL_HAVE_IT);
+	end(&second);
+	end(&first);
+}
+
 #define S(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 UNIT_MAIN(S(an_unheard_delivery_is_not_sent_again), S(of_a_mixed_outcome_only_the_refused_is_sent_again),
 	S(a_living_session_holds_it_and_a_dead_one_leaves_a_doubt), S(a_lost_answer_is_a_doubt),
 	S(without_identity_there_is_no_ledger), S(a_hint_is_about_sender_and_recipient),
-	S(without_a_store_mail_flows_and_says_so))
+	S(without_a_store_mail_flows_and_says_so), S(a_claim_that_failed_takes_nothing_away))

@@ -108,12 +108,12 @@ static const struct {
 	{ "listner inbound { }", "did you mean 'listener'?" },
 	{ "nothing like it;", "conf:3:1: error: unknown directive 'nothing'\n" },
 	{ "workers many;", "conf:3:9: error: workers: a number is wanted" },
-	{ "workers 65;", "conf:3:9: error: workers: too large" },
+	{ "workers 65;", "conf:3:9: error: workers: too large: at most 64\n" },
 	{ "workers 1 2;", "'workers' takes one value: N" },
 	{ "workers { }", "'workers' is a directive, not a block" },
 	{ "mode sometimes;", "conf:3:6: error: mode: off|observe|enforce" },
 	{ "answer-budget 10;", "a duration needs a unit" },
-	{ "answer-budget 1ms;", "answer-budget: too small" },
+	{ "answer-budget 1ms;", "answer-budget: too small: at least " },
 	{ "help-url \"a b\";", "help-url" },
 	{ "keys { }", "conf:3:1: error: keys without dir" },
 	{ "keys { dir /nonexistent/keys; }", "conf:3:12: error: /nonexistent/keys: No such file or directory" },
@@ -121,8 +121,8 @@ static const struct {
 	{ "srs-secret /etc/passwd;", "conf:3:12: error: /etc/passwd: everybody can read it" },
 	{ "srs-secret /nonexistent/secret;", "conf:3:12: error: /nonexistent/secret: No such file or directory" },
 	{ "listener inbound two { address 127.0.0.1:1; no-tag-to @example.com; }", "no-tag-to belongs to an outbound" },
-	{ "hostname nodots;", "hostname 'nodots' is no full domain name" },
-	{ "listener sideways { address 127.0.0.1:1; }", "listener inbound|outbound [NAME] { ... }" },
+	{ "listener sideways { address 127.0.0.1:1; }", "conf:3:10: error: listener: inbound|outbound\n" },
+	{ "listener inbuond { address 127.0.0.1:1; }", "did you mean 'inbound'?" },
 	{ "listener inbound two { }", "conf:3:1: error: listener without an address" },
 	{ "listener inbound { address 127.0.0.1:1; }", "a second listener 'inbound'" },
 	{ "listener inbound two { address localhost:25; }", "conf:3:32: error: localhost:25: " },
@@ -174,8 +174,20 @@ static const struct {
 	{ "domain x.example { backend smtp://a:1; recipients callforward; shrink-guard 200; }", "0 to 100" },
 	{ "domain -x.example { backend smtp://a:1; recipients callforward; }", "is no domain name" },
 	{ "domain { }", "domain NAME { ... }" },
+	{ "clients deny 203.0.113.0/24;", "conf:3:1: error: 'clients' is a block: clients { ... }" },
+	{ "senders deny @x.example;", "conf:3:1: error: 'senders' is a block" },
+	{ "resolver forward 127.0.0.1;", "conf:3:1: error: 'resolver' is a block" },
+	{ "listener inbound two { address 192.0.2.9:25 [::1]:25; } listener inbound three { address [0:0:0:0:0:0:0:1]:25; }",
+		"conf:3:57: error: [0:0:0:0:0:0:0:1]:25: a listener has this address already" },
+	{ "listener inbound two { address 192.0.2.9:25 192.0.2.9:25; }", "192.0.2.9:25: a listener has this address already" },
 	{ "check nothing { mode off; }", "conf:3:7: error: no such check" },
-	{ "check sender { mode maybe; }", "mode is one of off|observe|enforce" },
+	{ "check sender { mode maybe; }", "conf:3:21: error: mode: off|observe|enforce\n" },
+	{ "check spf { mode enfroce; }", "mode: off|observe|enforce; did you mean 'enforce'?" },
+	{ "check spff { mode off; }", "conf:3:7: error: no such check; did you mean 'spf'?" },
+	{ "mode observ;", "conf:3:6: error: mode: off|observe|enforce; did you mean 'observe'?" },
+	{ "foo;", "conf:3:1: error: unknown directive 'foo'\n" },
+	{ "workers 1\nuser x;", "conf:3:1: error: 'workers' takes one value: N; is a ';' missing behind it?" },
+	{ "help-url \"http://x /\";", "conf:3:10: error: help-url: it has to be printable" },
 	{ "check;", "check NAME { ... }" },
 	{ "check dkim { max-signatures 51; }", "max-signatures" },
 	{ "check dkim { partial-body refuse; }", "partial-body: pass|policy" },
@@ -188,6 +200,29 @@ static const struct {
 	{ "store redis redis://x;", "store redis is not part of this version" },
 	{ "store file;", "store lmdb;" },
 	{ "workers 1", "'workers' is a directive, not a block; is a ';' missing behind it?" },
+	{ "workers 1;\nworkers 2;", "conf:4:1: error: 'workers' stands twice; first in conf:3:1\n" },
+	{ "hostname mx2.example.org;", "conf:3:1: error: 'hostname' stands twice; first in conf:1:1\n" },
+	{ "listener inbound two { address 127.0.0.1:1; greet-wait 1s; greet-wait 2s; }", "conf:3:60: error: 'greet-wait' stands twice" },
+	{ "listener outbound { address 127.0.0.1:1; allow 10.0.0.1; next-hop smtp://a:1; next-hop smtp://b:1; }", "'next-hop' stands twice" },
+	{ "check spf { fail mark; }\ncheck spf { fail accept; }", "conf:4:13: error: 'fail' stands twice; first in conf:3:13" },
+	{ "check spf { mode off; }\ncheck spf { mode observe; }", "conf:4:13: error: 'mode' stands twice; first in conf:3:13" },
+	{ "check helo { mode off; mode observe; }", "conf:3:24: error: 'mode' stands twice" },
+	{ "domain x.example { backend smtp://a:1; recipients callforward; check spf { mode off; } check spf { mode observe; } }",
+		"conf:3:100: error: 'mode' stands twice; first in conf:3:76" },
+	{ "domain x.example { backend smtp://a:1; recipients callforward; sub-address +; sub-address -; }", "'sub-address' stands twice" },
+	{ "domain x.example { backend smtp://a:1; recipients callforward; bounces { unproven mark; unproven reject; } }",
+		"'unproven' stands twice" },
+	{ "store lmdb { map-size 1G; } store lmdb { map-size 2G; }", "'map-size' stands twice" },
+	{ "srs-secret /nonexistent/a; srs-secret /nonexistent/b;", "'srs-secret' stands twice" },
+	{ "dnsbl bl.example { }\ndnsbl BL.example { }", "conf:4:7: error: dnsbl bl.example stands twice" },
+	{ "directory d { sql sqlite /x; query \"a\"; query \"b\"; }", "'query' stands twice" },
+	{ "scanner s { clamd unix:/x; size-limit 1M; size-limit 2M; }", "'size-limit' stands twice" },
+	{ "listener outbound { address 127.0.0.1:1; allow 10.0.0.1; next-hop smtp://a:1; content none; content none; }",
+		"'content' stands twice" },
+	{ "domain x.example { backend smtp://a:1; recipients callforward; recipients callforward; recipients callforward; "
+		"recipients callforward; recipients callforward; recipients callforward; recipients callforward; recipients callforward; "
+		"recipients callforward; recipients callforward; recipients callforward; recipients callforward; recipients callforward; "
+		"recipients callforward; recipients callforward; recipients callforward; recipients callforward; }", "16" },
 	{ "include /nonexistent/file;", "/nonexistent/file: No such file or directory" },
 };
 
@@ -222,6 +257,52 @@ static void what_is_missing_is_said(void **state)
 	assert_non_null(strstr(str_cstr(&said), "conf: error: no listener"));
 	assert_null(parse(HEAD));
 	assert_non_null(strstr(str_cstr(&said), "no domain: the inbound listener would refuse everybody"));
+	assert_null(parse("hostname nodots;"));
+	assert_non_null(strstr(str_cstr(&said), "conf:1:10: error: hostname 'nodots' is no full domain name"));
+}
+
+static void addresses_are_counted(void **state)
+{
+	struct str text = STR_IN(&arena);
+
+	str_puts(&text, HEAD DOMAIN "workers 64;\nlistener inbound two { address");
+	for (int i = 1; i < 9; i++)
+		str_printf(&text, " 127.0.0.1:%d", i);
+	str_puts(&text, "; }\n");
+	assert_null(parse(str_cstr(&text)));
+	assert_non_null(strstr(str_cstr(&said), "9 addresses to listen on, for 64 workers each: at most 512 sockets"));
+	str_puts(&text, "listener inbound three { address");
+	for (int i = 1; i < 57; i++)
+		str_printf(&text, " 127.0.0.2:%d", i);
+	str_puts(&text, "; }\n");
+	assert_null(parse(str_cstr(&text)));
+	assert_non_null(strstr(str_cstr(&said), "65 addresses to listen on: at most 64"));
+}
+
+/* Zone files and trust anchors refuse a configuration; certificates and the state directory do when it is examined. */
+static void files_that_are_named(void **state)
+{
+	char path[] = "/tmp/spurn-config-XXXXXX";
+	const char *text = HEAD "resolver { zone-file /nonexistent/zone; trust-anchor /nonexistent/anchor; }\n"
+		"state-dir /nonexistent/state; workers many;\n"
+		"listener inbound two { address 127.0.0.1:1; tls-certificate /nonexistent/c; tls-key /nonexistent/k; }\n" DOMAIN;
+	int fd = mkstemp(path);
+	struct config *c;
+
+	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+	said = STR_IN(&arena);
+	assert_null(config_load(path, say, NULL));
+	assert_non_null(strstr(str_cstr(&said), ":3:22: error: /nonexistent/zone"));
+	assert_non_null(strstr(str_cstr(&said), ":3:54: error: /nonexistent/anchor: No such file or directory"));
+	assert_null(strstr(str_cstr(&said), "state-dir /nonexistent/state: "));
+	assert_null(strstr(str_cstr(&said), "/nonexistent/c"));
+	said = STR_IN(&arena);
+	c = config_check(path, say, NULL);
+	unlink(path);
+	assert_null(c);
+	assert_non_null(strstr(str_cstr(&said), ":4:11: error: state-dir /nonexistent/state: No such file or directory"));
+	assert_non_null(strstr(str_cstr(&said), ":5:61: error: listener two: /nonexistent/c"));
 }
 
 static void blocks_of_later_versions_are_warned_about(void **state)
@@ -394,7 +475,7 @@ static void a_file_that_is_not_there(void **state)
 }
 
 UNIT_MAIN(T(a_small_configuration_has_the_defaults_of_the_table), T(domains_of_one_backend_share_it), T(modes),
-	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said),
+	T(every_mistake_is_said_with_its_place), T(all_mistakes_are_said_in_one_run), T(what_is_missing_is_said), T(files_that_are_named), T(addresses_are_counted),
 	T(blocks_of_later_versions_are_warned_about), T(bounces_and_keys),
 	T(a_guard_that_forgets_before_servers_give_up_is_warned_about), T(checks_have_options_of_their_own),
 	T(blocks_of_later_versions_are_warned_about), T(scanners_and_who_wants_them), T(mistakes_about_scanners), T(rules_about_content),

@@ -135,6 +135,49 @@ static void several_are_reduced(void **state)
 		"Content-Type: text/rfc822-headers\r\n\r\nB: 1\r\n" END, 10);
 }
 
+#define WRAPPED "multipart/mixed; boundary=outer"
+#define INNER "--outer\r\nContent-Type: " REPORT "\r\n\r\n"
+#define FOOTER "--outer\r\nContent-Type: text/plain\r\n\r\nThis mail was checked.\r\n--outer--\r\n"
+
+static void a_wrapped_report(void **state)
+{
+	assert_reduced(WRAPPED, INNER LEAD "Content-Type: message/rfc822\r\n\r\nSubject: buy\r\n\r\nBuy\r\n--outer-\r\n" END
+		FOOTER, INNER LEAD "Content-Type: text/rfc822-headers\r\n\r\nSubject: buy\r\n" END FOOTER, 17);
+	/* Another one behind it, and parts of parts; a digest consists of messages. */
+	assert_reduced(WRAPPED, "--outer\r\nContent-Type: multipart/related; boundary=r\r\n\r\n--r\r\n"
+		"Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: one\r\n\r\n1\r\n--d\r\n"
+		"Content-Type: text/plain\r\n\r\ntext\r\n--d--\r\n--r--\r\n--outer\r\nContent-Type: message/rfc822\r\n\r\n"
+		"Subject: two\r\n\r\n22\r\n--outer--\r\n",
+		"--outer\r\nContent-Type: multipart/related; boundary=r\r\n\r\n--r\r\n"
+		"Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\nContent-Type: text/rfc822-headers\r\n\r\n"
+		"Subject: one\r\n\r\n--d\r\nContent-Type: text/plain\r\n\r\ntext\r\n--d--\r\n--r--\r\n--outer\r\n"
+		"Content-Type: text/rfc822-headers\r\n\r\nSubject: two\r\n\r\n--outer--\r\n", 7);
+}
+
+static void a_wrapping_in_doubt(void **state)
+{
+	struct str deep = STR_IN(&arena);
+	uint64_t dropped;
+
+	assert_slice(reduced(WRAPPED, SLICE(INNER "--b/1\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\nx\r\n"
+		"--outer--\r\n"), 1, &dropped), "!a multipart within it is not closed");
+	assert_slice(reduced(WRAPPED, SLICE(INNER "--b/1--\r\n--b/1\r\n--b/1--\r\n--outer--\r\n"), 1, &dropped),
+		"!it goes on behind its end");
+	assert_slice(reduced(WRAPPED, SLICE("--outer\r\nContent-Type: multipart/signed; boundary=s\r\n\r\n--s--\r\n"
+		"--outer--\r\n"), 1, &dropped), "!a part of it is signed");
+	assert_slice(reduced(WRAPPED, SLICE("--outer\r\nContent-Type: multipart/mixed; boundary=s\r\n"
+		"Content-Transfer-Encoding: base64\r\n\r\n--s--\r\n--outer--\r\n"), 1, &dropped),
+		"!a multipart within it is encoded");
+	assert_slice(reduced(WRAPPED, SLICE("--outer\r\nContent-Type: multipart/mixed; boundary=outer\r\n\r\n--outer--\r\n"),
+		1, &dropped), "!a multipart within it has the same boundary");
+	assert_slice(reduced(WRAPPED, SLICE("--outer\r\nContent-Type: multipart/mixed\r\n\r\n--outer--\r\n"), 1, &dropped),
+		"!its parts have no boundary");
+	str_puts(&deep, "--outer\r\n");
+	for (int i = 0; i < 9; i++)
+		str_printf(&deep, "Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", i, i);
+	assert_slice(reduced(WRAPPED, str_slice(&deep), 1, &dropped), "!its parts are nested too deeply");
+}
+
 static void in_doubt_nothing_is_done(void **state)
 {
 	uint64_t n;
@@ -185,4 +228,5 @@ static void bombs_are_bounded(void **state)
 UNIT_MAIN(S(the_body_of_what_is_returned_is_left_out), S(what_was_reduced_stays_as_it_is),
 	S(a_message_without_a_body_counts_nothing), S(a_line_that_is_no_field_ends_the_header), S(eight_bits_are_declared),
 	S(encoded_messages_are_decoded), S(long_lines_are_folded_when_encoded), S(several_are_reduced),
+	S(a_wrapped_report), S(a_wrapping_in_doubt),
 	S(in_doubt_nothing_is_done), S(bombs_are_bounded))

@@ -88,16 +88,24 @@ static void comes_in(void)
 	assert_null(found.first);
 }
 
-static bool is_site(void *arg, struct slice domain)
+/* "+" begins a sub-address, and alias.example is another name. */
+static bool is_own(void *arg, struct arena *a, struct slice address, struct slice *canonical)
 {
-	return slice_eq(domain, SLICE("site.example"));
+	*canonical = SLICE_NULL;
+	if (!address_canonical(a, address, SLICE("+"), canonical))
+		return false;
+	if (slice_eq(address_domain(*canonical), SLICE("alias.example")))
+		*canonical = slice_of(arena_printf(a, "%.*s@site.example", (int)slice_rfind(*canonical, '@'), canonical->p));
+	return slice_eq(address_domain(*canonical), SLICE("site.example"));
 }
+
+static const struct guard_site site = { .own = is_own };
 
 static const struct finding *judged(void)
 {
 	struct findings found = { 0 };
 
-	guard_judge(guard, &conf, &out, &out_header, is_site, NULL, &found);
+	guard_judge(guard, &conf, &out, &out_header, &site, &found);
 	return found.first;
 }
 
@@ -124,6 +132,42 @@ static void the_returned_message_says_what_is_answered(void **state)
 	notice.original.message_id = SLICE("<1@far.example>");
 	for (int i = 0; i < 5; i++)
 		assert_judged(RESULT_SOLICITED, "wrote the message");
+}
+
+/* Whoever forges a message chooses its In-Reply-To and References, and vacation programs copy them. */
+static void what_a_forger_refers_to(void **state)
+{
+	comes_in();
+	in.message.id = SLICE("<forged@spam.example>");
+	in.auth = (struct auth_facts){ 0 };
+	comes_in();
+	notice.in_reply_to = SLICE("<forged@spam.example>");
+	notice.references = SLICE("<1@far.example> <forged@spam.example>");
+	assert_judged(RESULT_UNSOLICITED, "is not proven to have written the message that it answers");
+	notice.in_reply_to = SLICE_NULL;
+	assert_judged(RESULT_UNSOLICITED, "is not proven to have written the message that it answers");
+	notice.references = SLICE("<forged@spam.example> <1@far.example>");
+	assert_judged(RESULT_SOLICITED, "wrote the message that it answers");
+	notice.references = SLICE_NULL;
+	notice.in_reply_to = SLICE("<1@far.example> <forged@spam.example>");
+	assert_judged(RESULT_UNSOLICITED, "is not proven to have written the message that it answers");
+	notice.kind = NOTICE_DSN;
+	notice.original.message_id = SLICE("<forged@spam.example>");
+	notice.in_reply_to = SLICE("<1@far.example>");
+	assert_judged(RESULT_UNSOLICITED, "is not proven to have written the message that it answers");
+}
+
+/* Old vacation programs say nothing but who they speak for: under a sub-address, or another name of the domain. */
+static void a_user_has_several_forms(void **state)
+{
+	comes_in();
+	read_header(&out_header, "From: Alice <Alice+Lists@site.example>\r\n\r\n");
+	assert_judged(RESULT_SOLICITED, "has written to the user it speaks for");
+	out.message.id = SLICE("<another@site.example>");
+	read_header(&out_header, "From: Alice <alice@alias.example>\r\n\r\n");
+	assert_judged(RESULT_REPEATED, "has had an automatic reply of this user lately");
+	read_header(&out_header, "From: Carol <carol@site.example>\r\n\r\n");
+	assert_judged(RESULT_UNSOLICITED, "is not proven to have written here");
 }
 
 /* A temporary refusal of the next hop: our server tries again. */
@@ -408,10 +452,11 @@ static void without_a_store_nothing_is_decided(void **state)
 	guard_configure(none, true);
 	guard_record(none, &conf, &in, &in_header, &found);
 	assert_null(found.first);
-	guard_judge(none, &conf, &out, &out_header, is_site, NULL, &found);
+	guard_judge(none, &conf, &out, &out_header, &site, &found);
 	assert_int_equal(found.first->result, RESULT_TEMPERROR);
 }
 
+#define S(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define S(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 UNIT_MAIN(S(an_answer_to_a_proven_sender_goes_out), S(the_returned_message_says_what_is_answered),
@@ -419,7 +464,7 @@ UNIT_MAIN(S(an_answer_to_a_proven_sender_goes_out), S(the_returned_message_says_
 	S(one_recipient_of_several_spoils_it), S(the_helo_identity_proves_no_address),
 	S(a_signature_proves_reverse_path_and_author), S(somebody_elses_signature_proves_nothing),
 	S(without_a_reference_the_pair_counts), S(a_bounce_speaks_for_its_failed_recipient),
-	S(automatic_mail_gets_no_automatic_answer), S(one_reply_a_week), S(a_retry_is_no_second_reply),
+	S(automatic_mail_gets_no_automatic_answer), S(one_reply_a_week), S(a_retry_is_no_second_reply), S(a_user_has_several_forms), S(what_a_forger_refers_to),
 	S(a_retry_without_message_id), S(so_many_to_one_domain),
 	S(what_only_the_wording_says_is_never_destroyed), S(a_forward_is_no_notice),
 	S(ordinary_mail_and_our_own_people_are_not_judged), S(reports_go_to_domains_that_have_written),

@@ -386,6 +386,17 @@ static void changes_of_all_kinds(void **state)
 	assert_string_equal(answer.quarantine, "odd");
 }
 
+/* No line of white space alone; no CR but before LF. */
+static void values_of_several_lines(void **state)
+{
+	(void)state;
+	says['E'] = PACKET("\0\0\0\x11hX-A\0p\r\n\n \t\nq\rr\n\0" "\0\0\0\5qodd\0" "\0\0\0\5qtwo\0" "\0\0\0\1c");
+	play();
+	assert_true(ok && answer.change_count == 1);
+	assert_slice(answer.changes->value, " p\r\n\tqr");
+	assert_string_equal(answer.quarantine, "odd");
+}
+
 /* Whoever refuses has changed nothing. */
 static void changes_of_one_that_refuses(void **state)
 {
@@ -575,7 +586,7 @@ int main(void)
 		both(all_stages_in_their_order), both(steps_that_it_does_not_want), both(steps_that_it_does_not_answer),
 		both(macros_that_it_names), both(old_versions_hear_no_data), both(a_long_body_is_cut_into_chunks),
 		both(enough_of_the_body), both(words_at_each_stage), both(its_own_words), both(all_recipients_refused),
-		both(changes_of_all_kinds), both(changes_of_one_that_refuses), both(negotiations_that_are_none),
+		both(changes_of_all_kinds), both(values_of_several_lines), both(changes_of_one_that_refuses), both(negotiations_that_are_none),
 		both(answers_that_are_none), both(changes_that_were_not_agreed), both(a_body_that_may_not_be_replaced),
 		both(a_body_that_nobody_can_keep), both(it_leaves_at_any_stage), both(it_dies_in_the_middle_of_its_changes),
 		both(it_says_nothing), both(it_says_too_much), both(it_changes_too_much), both(a_connection_is_used_again),

@@ -135,6 +135,17 @@ static void enclosed(void **state)
 		"1<0 d0 m0 multipart/report message fields 1{2<1 d1 m0 text/plain fields 0{2[text]}"
 		"3<1 d1 m0 message/rfc822 fields 1{4<3 d2 m1 text/plain message fields 2{4[] empty}"
 		"3[Subject: s\\x0D\\x0ATo: t]}1[]}");
+	/* A line that is no field ends its header section; the whole message is told as it stands. */
+	shows(REPORT "Content-Type: message/rfc822\r\n\r\nSubject: s\r\nno field\r\nmore\r\n--o--\r\n", MIME_DECODED,
+		"1<0 d0 m0 multipart/report message fields 1{2<1 d1 m0 text/plain fields 0{2[text]}"
+		"3<1 d1 m0 message/rfc822 fields 1{4<3 d2 m1 text/plain message fields 1{4[no field\\x0D\\x0Amore]}"
+		"3[Subject: s\\x0D\\x0Ano field\\x0D\\x0Amore]}1[]}");
+	/* The same line begins a message within it that is wanted as a whole, too. */
+	shows(REPORT "Content-Type: message/rfc822\r\n\r\nContent-Type: message/rfc822\r\nno field\r\nmore\r\n--o--\r\n", MIME_DECODED,
+		"1<0 d0 m0 multipart/report message fields 1{2<1 d1 m0 text/plain fields 0{2[text]}"
+		"3<1 d1 m0 message/rfc822 fields 1{4<3 d2 m1 message/rfc822 message fields 1{5<4 d3 m2 text/plain message fields 0{"
+		"5[no field\\x0D\\x0Amore]}4[no field\\x0D\\x0Amore]}"
+		"3[Content-Type: message/rfc822\\x0D\\x0Ano field\\x0D\\x0Amore]}1[]}");
 	/* A blank line and a line of a mailbox before it. */
 	shows(REPORT "Content-Type: message/rfc822\r\n\r\n\r\n>From x\r\nTo: t\r\n\r\nb\r\n--o--\r\n", MIME_SKIP,
 		"1<0 d0 m0 multipart/report message fields 1{2<1 d1 m0 text/plain fields 0{2[]}"
@@ -143,6 +154,11 @@ static void enclosed(void **state)
 
 static void encoded(void **state)
 {
+	/* Subject: s, no field, more; in base64. */
+	shows(REPORT "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogcw0Kbm8gZmllbGQNCm1vcmU=\r\n--o--\r\n",
+		MIME_DECODED, "1<0 d0 m0 multipart/report message fields 1{2<1 d1 m0 text/plain fields 0{2[text]}"
+		"3<1 d1 m0 message/rfc822 fields 2{4<3 d2 m1 text/plain message fields 1{4[no field\\x0D\\x0Amore]}"
+		"3[Subject: s\\x0D\\x0Ano field\\x0D\\x0Amore]}1[]}");
 	shows("Content-Transfer-Encoding: BASE64\r\n\r\naGVs\r\nbG8=\r\n", MIME_DECODED,
 		"1<0 d0 m0 text/plain message fields 1{1[hello]}");
 	shows("Content-Transfer-Encoding: base64\r\n\r\naGVs\r\nbG8", MIME_RAW,
@@ -273,7 +289,7 @@ static void bomb(const char *head, const char *unit, const char *tail)
 	struct arena a = ARENA_INIT;
 	struct str block = STR_IN(&a);
 	double best = 1e9;
-	size_t memory;
+	size_t memory = 0;
 	uint32_t count;
 
 	while (block.n < 65536)
@@ -322,5 +338,79 @@ static void bomb_of_boundaries(void **state)
 	arena_drop(&a);
 }
 
+/* ---- what the consumer is spared ---- */
+
+struct counted {
+	unsigned pieces, parts, plain;
+	struct str types;
+};
+
+static enum mime_want counted_begin(void *arg, struct mime_part *p)
+{
+	struct counted *c = arg;
+
+	c->parts++;
+	c->plain += p->header_plain;
+	assert_ptr_equal(p->content_type, mime_field(p, SLICE("content-type"), 0));
+	assert_ptr_equal(p->content_disposition, mime_field(p, SLICE("content-disposition"), 0));
+	str_addc(&c->types, p->content_type ? 't' : '-');
+	str_addc(&c->types, p->content_disposition ? 'd' : '-');
+	return MIME_DECODED;
+}
+
+static void counted_body(void *arg, struct mime_part *p, struct slice piece)
+{
+	struct counted *c = arg;
+
+	assert_false(p->enough);
+	c->pieces++;
+	p->enough = true;
+}
+
+static struct counted count_pieces(struct arena *a, struct slice message, size_t step)
+{
+	static const struct mime_events events = { counted_begin, counted_body, NULL };
+	struct counted c = { .types = STR_IN(a) };
+	struct mime *m = mime_begin(a, &events, &c);
+
+	for (; message.n > 0; message = slice_from(message, step))
+		mime_push(m, slice_head(message, step));
+	mime_finish(m);
+	return c;
+}
+
+/* Who has enough of a body hears no more of it, and of the others as before; also of the message in an encoded one. */
+static void enough(void **state)
+{
+	struct slice message = SLICE("content-type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Disposition: inline\r\n\r\none\r\n"
+		"two\r\n\r\n--a\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition:\r\n b\r\n\r\n"
+		"b25lb25l\r\nb25l\r\nb25l\r\n--a\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+		"QTogYg0KDQpvbmUNCnR3bw0KdGhyZWUNCg==\r\n--a--\r\n");
+	static const size_t steps[] = { 100000, 1, 5 };
+	struct arena a = ARENA_INIT;
+
+	for (size_t i = 0; i < 3; i++) {
+		struct counted c = count_pieces(&a, message, steps[i]);
+		assert_int_equal(c.parts, 5);
+		assert_int_equal(c.pieces, 4);
+		assert_slice(str_slice(&c.types), "t--dtdt---");
+		assert_int_equal(c.plain, i == 0 ? 5 : 0);
+	}
+	arena_drop(&a);
+}
+
+/* What is no plain header section is known as such, whatever the fault. */
+static void plain_sections(void **state)
+{
+	static const char *const odd[] = { "A: b\n\r\nx", "A: b\r\n\nx", "A: b\r\nc\r\n\r\nx", " A: b\r\n\r\nx", "A: b\r\nboundary=c\r\n\r\nx",
+		"A: b\r\nfoo=c: d\r\n\r\nx", "A: b\r\n-c: d\r\n\r\nx", "A: b\r\n\r", "A: b\r\nC\r\n: d\r\n\r\nx", "From a\r\nA: b\r\n\r\n" };
+	struct arena a = ARENA_INIT;
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		assert_int_equal(count_pieces(&a, slice_of(odd[i]), 1000).plain, 0);
+	assert_int_equal(count_pieces(&a, SLICE("A : b\r\n c\r\n\td\r\nE:\r\n\r\nx"), 1000).plain, 1);
+	arena_drop(&a);
+}
+
 UNIT_MAIN(T(leaf), T(multipart), T(nested), T(enclosed), T(encoded), T(digest), T(parameters), T(words), T(file_names),
-	T(bombs), T(bomb_of_boundaries))
+	T(bombs), T(bomb_of_boundaries), T(enough), T(plain_sections))

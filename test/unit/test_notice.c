@@ -342,6 +342,29 @@ static void watching(void **state)
 	}
 }
 
+/* A message that is returned in base64 is watched from behind its header section on, however it is cut. */
+static void watching_encoded(void **state)
+{
+	static const char returned[] = "From: a\r\nContent-Type: multipart/x; boundary=i\r\n\r\n--i\r\n\r\nhello\r\n--i--\r\n";
+
+	for (size_t step = 1; step < 300; step += 3) {
+		struct arena a = ARENA_INIT;
+		struct watched w = { .arena = &a, .header = STR_IN(&a), .body = STR_IN(&a) };
+		const struct notice_watch watch = { watch_header, watch_body, watch_end, &w };
+		struct str message = STR_IN(&a);
+		str_puts(&message, "From: MAILER-DAEMON@a\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b\r\n"
+			"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n");
+		str_base64(&message, slice_of(returned));
+		str_puts(&message, "\r\n--b--\r\n");
+		judge_cut(&a, str_slice(&message), "", step, &watch);
+		assert_slice(str_slice(&w.header), "From: a\r\nContent-Type: multipart/x; boundary=i\r\n");
+		assert_slice(str_slice(&w.body), "--i\r\n\r\nhello\r\n--i--\r\n");
+		assert_int_equal(w.ends, 1);
+		assert_true(w.whole);
+		arena_drop(&a);
+	}
+}
+
 /* ---- bombs: 20 MB of each through the whole recogniser ---- */
 
 static double bomb_once(const char *head, const char *unit, size_t *memory)
@@ -462,11 +485,11 @@ static void phrases(void **state)
 	/* One that begins as others do, and one within another. */
 	assert_true(says("it could not be delivered") & SAYS_FAILED);
 	assert_int_equal(says("it could not be delivere"), 0);
-	said = phrases_in_text(SLICE("sorry, unable to deliver, was not delivered"), SAYS_FAILED);
+	said = phrases_in_text(SLICE("sorry, unable to deliver, was not delivered"));
 	assert_int_equal(said.at, 7);
 	assert_slice(said.first, "unable to deliver");
-	assert_int_equal(phrases_in_text(SLICE("unable to deliver"), SAYS_VIRUS).bits, 0);
+	assert_int_equal(said.bits, SAYS_FAILED);
 }
 
 UNIT_MAIN(T(reports), T(facts_of_a_dsn), T(originals), T(free_form), T(languages), T(answers), T(guesses), T(ordinary),
-	T(watching), T(phrases), T(bombs), T(bomb_of_parameters))
+	T(watching), T(watching_encoded), T(phrases), T(bombs), T(bomb_of_parameters))

@@ -4,7 +4,10 @@
  */
 #include "fake_backend.h"
 
-#include "net/pool.h"
+#include "net/pool_host.h"
+
+#include <errno.h>
+#include <sys/resource.h>
 
 #define SCRIPT(...) ({ static const char *const script_[] = { __VA_ARGS__, NULL }; script_; })
 #define EHLO "<EHLO gate.example.org\r\n"
@@ -131,6 +134,41 @@ static const struct pool_host_info *info_of(struct fake *f)
 	pool_each_host(pool, find_host, f->url);
 	return &found;
 }
+
+/* ---- our own want of descriptors ---- */
+
+static void has_no_descriptor_left(void)
+{
+	struct rlimit limit, none;
+	struct smtp_client *a = take(), *b;
+
+	CHECK(a != NULL);
+	pool_give(pool, a);
+	CHECK(info_of(&backend)->idle == 1);
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	b = take_from(&conf, true);
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	CHECK(b == NULL && why_has("Too many open files"));
+	CHECK(info_of(&backend)->failed == 0 && info_of(&backend)->idle == 1);
+	b = take_from(&conf, true);
+	CHECK(b != NULL);
+	pool_give(pool, b);
+}
+
+static void test_whose_want_it_is(void **state)
+{
+	(void)state;
+	assert_true(error_is_our_want(EMFILE, AF_INET6) && error_is_our_want(ENOBUFS, AF_UNIX));
+	assert_true(error_is_our_want(EADDRNOTAVAIL, AF_INET));
+	/* Every connect() over IPv6 where that is switched off: a dead host with both would never be left alone. */
+	assert_false(error_is_our_want(EADDRNOTAVAIL, AF_INET6));
+	assert_false(error_is_our_want(ECONNREFUSED, AF_INET) || error_is_our_want(0, AF_INET));
+}
+
+/* It says nothing about the host: nobody backs off, and what is warm stays so. */
+static void test_want_of_descriptors_is_no_failure_of_the_host(void **state) { play(has_no_descriptor_left); }
 
 /* ---- keeping ---- */
 
@@ -1088,6 +1126,8 @@ int main(void)
 		both(test_opportunistic_tls_goes_on_without),
 		both(test_tls_is_kept_warm),
 		test_case(test_hosts_are_forgotten),
+		test_case(test_whose_want_it_is),
+		test_case(test_want_of_descriptors_is_no_failure_of_the_host),
 	};
 
 	return cmocka_run_group_tests(tests, certificate_make, certificate_remove);

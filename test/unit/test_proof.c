@@ -191,6 +191,19 @@ static void each_octet_of_a_trace_counts(void **state)
 	assert_int_equal(check_trace(SLICE("rubbish"), "bob@example.org", ID, NOW), PROOF_ABSENT);
 }
 
+static void the_day_of_a_tag(void **state)
+{
+	(void)state;
+	/* NOW is day 20780: tags of it end on 794. */
+	assert_int_equal(proof_tag_day(SLICE("4794000000"), 14, NOW), NOW / DAY);
+	assert_int_equal(proof_tag_day(SLICE("4780000000"), 14, NOW), NOW / DAY - 14);
+	assert_int_equal(proof_tag_day(SLICE("4795000000"), 14, NOW), NOW / DAY + 1);
+	assert_int_equal(proof_tag_day(SLICE("4796000000"), 14, NOW), 0);
+	assert_int_equal(proof_tag_day(SLICE("4779000000"), 14, NOW), 0);
+	assert_int_equal(proof_tag_day(SLICE("47"), 14, NOW), 0);
+	assert_int_equal(proof_tag_day(SLICE("4x94000000"), 14, NOW), 0);
+}
+
 /* HMAC-SHA-1 computed by other means: openssl dgst -sha1 -hmac tops3cret -binary | base64, over "j4example.netbob". */
 static void an_srs_address_of_ours(void **state)
 {
@@ -228,6 +241,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_gets_no_tag, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_trace_proves_on_another_node, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_octet_of_a_trace_counts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_day_of_a_tag, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_srs_address_of_ours, set_up, tear_down),
 	};
 

@@ -622,6 +622,84 @@ static void an_entry_in_use_is_not_taken(void **state)
 	table_end();
 }
 
+/* ---- mail ---- */
+
+static const struct rate_limit two_an_hour = { 2, 3600 * NS_PER_SECOND };
+
+static bool mail(struct rates *r, enum rate_kind kind, const char *key)
+{
+	return rate_mail(r, kind, slice_of(key), two_an_hour);
+}
+
+static void mail_is_counted_by_each_key_alone(void **state)
+{
+	struct rates *r = table_new(100), *other = rate_attach(memory, 1);
+
+	assert_true(mail(r, RATE_OF_RECIPIENT, "bob@example.org"));
+	assert_true(mail(other, RATE_OF_RECIPIENT, "bob@example.org"));
+	assert_false(mail(r, RATE_OF_RECIPIENT, "bob@example.org"));
+	assert_false(mail(other, RATE_OF_RECIPIENT, "bob@example.org"));
+	/* Neither for somebody else nor as something else. */
+	assert_true(mail(r, RATE_OF_RECIPIENT, "ann@example.org"));
+	assert_true(mail(r, RATE_OF_NULL_SENDER, "bob@example.org"));
+	assert_true(mail(r, RATE_OF_SENDER_DOMAIN, "bob@example.org"));
+	assert_true(mail(r, RATE_OF_CLIENT, "bob@example.org"));
+	table_end();
+}
+
+/* What was refused is not counted: the place that comes free after half an hour is not taken by those who asked meanwhile. */
+static void mail_comes_through_again_as_the_bucket_leaks(void **state)
+{
+	struct rates *r = table_new(100);
+
+	assert_true(mail(r, RATE_OF_CLIENT, "a"));
+	assert_true(mail(r, RATE_OF_CLIENT, "a"));
+	for (int i = 0; i < 29; i++) {
+		clock_fake_advance(60 * NS_PER_SECOND);
+		assert_false(mail(r, RATE_OF_CLIENT, "a"));
+	}
+	clock_fake_advance(60 * NS_PER_SECOND);
+	assert_true(mail(r, RATE_OF_CLIENT, "a"));
+	assert_false(mail(r, RATE_OF_CLIENT, "a"));
+	/* No more than a burst is saved up. */
+	clock_fake_advance(86400 * NS_PER_SECOND);
+	assert_true(mail(r, RATE_OF_CLIENT, "a"));
+	assert_true(mail(r, RATE_OF_CLIENT, "a"));
+	assert_false(mail(r, RATE_OF_CLIENT, "a"));
+	table_end();
+}
+
+static void mail_without_a_limit_is_not_counted(void **state)
+{
+	const struct rate_limit odd[] = { { 0, 0 }, { 0, NS_PER_SECOND }, { 1, 0 }, { 1, -1 } };
+	struct rates *r = table_new(100);
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		for (int n = 0; n < 5; n++)
+			assert_true(rate_mail(r, RATE_OF_CLIENT, SLICE("a"), odd[i]));
+	assert_true(mail(r, RATE_OF_CLIENT, "a"));
+	assert_true(mail(r, RATE_OF_CLIENT, "a"));
+	assert_false(mail(r, RATE_OF_CLIENT, "a"));
+	table_end();
+}
+
+/* Empty, long and binary keys are keys like others. */
+static void any_octets_are_a_key(void **state)
+{
+	char longest[300];
+	const struct slice keys[] = { SLICE(""), slice_make("\0", 1), slice_make("\0\0", 2), slice_make(longest, sizeof(longest)),
+		slice_make(longest, sizeof(longest) - 1) };
+	struct rates *r = table_new(100);
+
+	memset(longest, 0xff, sizeof(longest));
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		assert_true(rate_mail(r, RATE_OF_SENDER_DOMAIN, keys[i], two_an_hour));
+		assert_true(rate_mail(r, RATE_OF_SENDER_DOMAIN, keys[i], two_an_hour));
+		assert_false(rate_mail(r, RATE_OF_SENDER_DOMAIN, keys[i], two_an_hour));
+	}
+	table_end();
+}
+
 static void the_slot_is_checked(void **state)
 {
 	table_new(10);
@@ -636,4 +714,6 @@ UNIT_MAIN(T(sessions_are_limited), T(a_client_is_a_network), T(ending_too_often_
 	T(the_limit_holds_among_workers), T(nobody_is_refused_while_there_is_room),
 	T(counts_do_not_go_astray_in_a_small_table), T(a_killed_worker_leaves_nothing), T(one_bucket_for_all_workers),
 	T(a_mark_goes_with_its_worker), T(a_dead_mark_stops_nobody), T(a_session_is_not_counted_for_another),
-	T(two_entries_of_one_client_are_summed_up), T(an_entry_in_use_is_not_taken), T(the_slot_is_checked))
+	T(two_entries_of_one_client_are_summed_up), T(an_entry_in_use_is_not_taken), T(mail_is_counted_by_each_key_alone),
+	T(mail_comes_through_again_as_the_bucket_leaks), T(mail_without_a_limit_is_not_counted), T(any_octets_are_a_key),
+	T(the_slot_is_checked))

@@ -6,7 +6,9 @@
 #include "check/returned.h"
 
 #define RSA_NAME "test._domainkey.football.example.com"
-#define NOW (INT64_C(1528637909) + 100)
+#define SIGNED_AT INT64_C(1528637909)
+
+static int64_t now;
 
 static struct dkim_keys *keys;
 static const struct dkim_conf conf = { .max_signatures = 10 };
@@ -21,6 +23,7 @@ static int setup(void **state)
 	keys = dkim_keys_open(16);
 	answer(RSA_NAME, DNS_TXT, RFC8463_RSA_KEY);
 	ours = "football.example.com";
+	now = SIGNED_AT + 100;
 	return 0;
 }
 
@@ -39,13 +42,13 @@ static bool is_ours(void *arg, struct slice domain)
 static void run(void *arg)
 {
 	(void)arg;
-	returned_verify(returned, &notice->original, dns, keys, NOW, &answered, deadline_in(30 * NS_PER_SECOND));
+	returned_verify(returned, &notice->original, dns, keys, now, &answered, deadline_in(30 * NS_PER_SECOND));
 }
 
 /* A notice with this part behind its text, in pieces of so many octets. */
 static void comes_in(const char *type, const char *part, const char *end, size_t step)
 {
-	const struct returned_conf c = { &conf, is_ours, NULL };
+	const struct returned_conf c = { &conf, is_ours, NULL, 14 * 86400 };
 	struct path null = { .null = true };
 	struct header *h = arena_new(&arena, struct header);
 	struct slice body = slice_of(arena_printf(&arena, "--b\r\n\r\nIt failed.\r\n--b\r\nContent-Type: %s\r\n\r\n%s%s",
@@ -101,6 +104,23 @@ static void another_body(void **state)
 	assert_answer(RESULT_FAIL, true);
 	comes_in("message/rfc822", SIGNED "\r\nBuy this.\r\n", END, 100);
 	assert_answer(RESULT_FAIL, true);
+}
+
+/* Out of an archive. */
+static void an_old_one(void **state)
+{
+	(void)state;
+	now = SIGNED_AT + 14 * 86400;
+	comes_in("message/rfc822", SIGNED "\r\n" RFC8463_BODY, END, 100);
+	assert_answer(RESULT_PASS, false);
+	assert_false(answered.too_old);
+	now++;
+	comes_in("message/rfc822", SIGNED "\r\n" RFC8463_BODY, END, 100);
+	assert_answer(RESULT_FAIL, false);
+	assert_true(answered.too_old);
+	comes_in("text/rfc822-headers", SIGNED, END, 100);
+	assert_answer(RESULT_FAIL, false);
+	assert_true(answered.too_old);
 }
 
 static void no_body(void **state)
@@ -170,7 +190,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_whole_message), TEST(another_body), TEST(no_body), TEST(a_body_that_was_cut),
+		TEST(a_whole_message), TEST(another_body), TEST(no_body), TEST(an_old_one), TEST(a_body_that_was_cut),
 		TEST(a_header_that_was_altered), TEST(a_second_author), TEST(of_nobody_here), TEST(trouble_is_no_answer),
 	};
 

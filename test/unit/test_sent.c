@@ -70,6 +70,26 @@ static void a_message_in_many_transactions(void **state)
 	assert_in_range(e.recipients, 24, 25);
 }
 
+static void what_a_sender_sent_on_a_day(void **state)
+{
+	struct slice to = address(1);
+	struct sent_day day;
+
+	(void)state;
+	assert_int_equal(sent_on_day(store, BOB, NOW / 86400, &day), STORE_NOT_FOUND);
+	put(0, 12);
+	put(10, 12);
+	assert_int_equal(sent_on_day(store, BOB, NOW / 86400, &day), STORE_OK);
+	assert_int_equal(day.messages, 1);
+	assert_int_equal(day.recipients, 22 + 2);	/* 10 and 11 were told twice, and are not inside */
+	assert_int_equal(sent_put(store, SLICE_NULL, BOB, &to, 1, NOW, LIFE), STORE_OK);
+	assert_int_equal(sent_on_day(store, BOB, NOW / 86400, &day), STORE_OK);
+	assert_int_equal(day.messages, 2);
+	assert_int_equal(day.recipients, 25);
+	assert_int_equal(sent_on_day(store, BOB, NOW / 86400 - 1, &day), STORE_NOT_FOUND);
+	assert_int_equal(sent_on_day(store, SLICE("ann@example.org"), NOW / 86400, &day), STORE_NOT_FOUND);
+}
+
 static void whom_a_sender_has_written_to(void **state)
 {
 	time_t when = 0;
@@ -136,6 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_message_and_its_recipients, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(a_message_in_many_transactions, set_up, stored_teardown),
+		cmocka_unit_test_setup_teardown(what_a_sender_sent_on_a_day, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(whom_a_sender_has_written_to, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(notices_are_counted, set_up, stored_teardown),
 		cmocka_unit_test_setup_teardown(a_domain_becomes_ready, set_up, stored_teardown),

@@ -491,6 +491,51 @@ static void base64_malformed(void **state)
 	assert_false(str_base64_decode(&b, SLICE("Zm\0v")));
 }
 
+/* The first octet is looked for by sixteens, in memory of just the size. */
+static void searching_at_every_place(void **state)
+{
+	static const char *const needles[] = { "a", "ab", "-x", "@", "abcdefghijklmnopqrst", "`q" };
+
+	for (size_t i = 0; i < sizeof(needles) / sizeof(*needles); i++) {
+		size_t m = strlen(needles[i]);
+		for (size_t n = m; n < 70; n++) {
+			for (size_t at = 0; at + m <= n; at++) {
+				char *text = malloc(n);
+				memset(text, i == 0 ? 'A' + 1 : 'A', n);
+				for (size_t k = 0; k < m; k++)
+					text[at + k] = (char)(needles[i][k] >= 'a' && needles[i][k] <= 'z' && k % 2 == 0 ?
+						needles[i][k] - 32 : needles[i][k]);
+				assert_int_equal(slice_search_nocase(slice_make(text, n), slice_of(needles[i])), at);
+				assert_int_equal(slice_search(slice_make(text, n), slice_make(text + at, m)), at);
+				assert_int_equal(slice_search_nocase(slice_make(text, at + m - 1), slice_of(needles[i])), -1);
+				free(text);
+			}
+		}
+	}
+}
+
+/* Octets are compared by eights, and those at the end with octets that were looked at before. */
+static void folding_at_every_place(void **state)
+{
+	char left[40], right[40];
+
+	for (size_t n = 1; n <= sizeof(left); n++) {
+		for (size_t at = 0; at < n; at++) {
+			memset(left, 'q', n);
+			memset(right, 'Q', n);
+			for (unsigned c = 0; c < 256; c++) {
+				left[at] = (char)c;
+				for (unsigned d = 0; d < 256; d += n > 9 ? 32 : 1) {
+					unsigned other = n > 9 ? c ^ d : d;
+					right[at] = (char)other;
+					assert_int_equal(slice_eq_nocase(slice_make(left, n), slice_make(right, n)),
+						ascii_lower((char)c) == ascii_lower((char)other));
+				}
+			}
+		}
+	}
+}
+
 static void hex_and_base32(void **state)
 {
 	BUILT(str_hex(&b, SLICE("\0\x01\xab\xff")), "0001abff");
@@ -511,4 +556,5 @@ UNIT_MAIN(TA(comparing), TA(starts_and_ends), TA(cutting), TA(finding), TA(searc
 	TA(words), TA(numbers), TA(copies), TA(hex_digits), TA(ascii), TA(utf8_all_code_points),
 	TA(utf8_broken), TA(building), TA(building_large), TA(printing), TA(escaping), TA(json), TA(runs_end_where_they_should),
 	TA(xtext), TA(xtext_malformed), TA(base64_vectors), TA(base64_agrees_with_openssl),
-	TA(base64_malformed), TA(hex_and_base32))
+	TA(base64_malformed), TA(hex_and_base32), TA(folding_at_every_place),
+	TA(searching_at_every_place))

@@ -4,7 +4,9 @@
 #include "policy/syntax.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct arena arena;
 static struct str said;
@@ -71,6 +73,51 @@ static void mistakes_have_a_place_and_a_caret(void **state)
 	assert_string_equal(str_cstr(&said), "conf:2:4: error: ';' missing after 'd'\n    \tc d\n    \t  ^\n");
 }
 
+/* The part of a long line around the word; what is no ASCII counts as the characters that it shows. */
+static void the_caret_stands_below_its_word(void **state)
+{
+	struct str text = STR_IN(&arena);
+
+	str_puts(&text, "a \"\xc3\xa4\xc3\xb6\" \"unclosed");
+	read_text(str_cstr(&text));
+	assert_said("conf:1:10: error: quoted string does not end on its line\n    a \"\xc3\xa4\xc3\xb6\" \"unclosed\n           ^");
+	assert_int_equal(report.errors, 1);
+	text = STR_IN(&arena);
+	for (int i = 0; i < 100; i++)
+		str_puts(&text, "a b; ");
+	str_puts(&text, "} rest;");
+	read_text(str_cstr(&text));
+	assert_said("a b; } rest;\n");
+	assert_int_equal(slice_rfind(str_slice(&said), '^') - slice_rfind(slice_head(str_slice(&said),
+		(size_t)slice_rfind(str_slice(&said), '^')), '\n') - 5, 100);
+	read_text("a \x1b[2J");
+	assert_said("a ?[2J");
+	read_text("a \xc2\x9b" "2J");
+	assert_said("a \xc2?2J");
+}
+
+static void a_byte_order_mark_is_passed_over(void **state)
+{
+	struct statement *st = read_text("\xef\xbb\xbfhostname mx;");
+
+	assert_int_equal(report.errors, 0);
+	assert_slice(st->words[0].text, "hostname");
+}
+
+static void a_file_that_is_too_large(void **state)
+{
+	char path[] = "/tmp/spurn-syntax-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_int_equal(ftruncate(fd, (16 << 20) + 1), 0);
+	close(fd);
+	said = STR_IN(&arena);
+	report = (struct report){ .arena = &arena, .say = say };
+	assert_null(syntax_read_file(&report, path));
+	unlink(path);
+	assert_said("File too large");
+}
+
 static void reading_goes_on_behind_a_mistake(void **state)
 {
 	struct statement *st = read_text("}\na \"open\nb c;\n{ d; }\ne { f;");
@@ -103,6 +150,27 @@ static void nothing_is_nothing(void **state)
 	assert_null(read_text("  # only a comment"));
 	assert_null(read_text(";;;"));
 	assert_int_equal(report.errors, 0);
+}
+
+/* However many values a directive has, and however many statements are empty. */
+static void nothing_is_left_out(void **state)
+{
+	struct str text = STR_IN(&arena);
+	struct statement *st;
+
+	for (int i = 0; i < 100000; i++)
+		str_puts(&text, ";");
+	str_puts(&text, "deny");
+	for (int i = 0; i < 1000; i++)
+		str_printf(&text, " %d", i);
+	str_puts(&text, ";");
+	st = read_text(str_cstr(&text));
+	assert_int_equal(report.errors, 0);
+	assert_int_equal(st->count, 1001);
+	assert_slice(st->words[0].text, "deny");
+	assert_slice(st->words[7].text, "6");
+	assert_slice(st->words[8].text, "7");
+	assert_slice(st->words[1000].text, "999");
 }
 
 static void write_file(const char *path, const char *text)
@@ -143,6 +211,7 @@ static void includes_are_read_in_place(void **state)
 	rmdir(directory);
 }
 
-UNIT_MAIN(T(words_and_blocks), T(a_block_may_end_with_a_semicolon), T(quotes_take_backslashes),
-	T(mistakes_have_a_place_and_a_caret), T(reading_goes_on_behind_a_mistake), T(depth_is_bounded),
+UNIT_MAIN(T(words_and_blocks), T(nothing_is_left_out), T(a_block_may_end_with_a_semicolon), T(quotes_take_backslashes),
+	T(mistakes_have_a_place_and_a_caret), T(the_caret_stands_below_its_word), T(a_byte_order_mark_is_passed_over),
+	T(a_file_that_is_too_large), T(reading_goes_on_behind_a_mistake), T(depth_is_bounded),
 	T(a_nul_is_a_mistake), T(nothing_is_nothing), T(includes_are_read_in_place))

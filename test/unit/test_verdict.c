@@ -1,6 +1,7 @@
 /* The verdict: each rule, in each mode, with each exemption. */
 #include "unit.h"
 
+#include "check/notice.h"
 #include "policy/verdict.h"
 
 static struct arena arena;
@@ -378,6 +379,173 @@ static void trouble_of_what_could_overrule_defers(void **state)
 	assert_end(MARK, NONE);
 }
 
+/* ---- a proven bounce ---- */
+
+static struct notice notice;
+
+/* It answers what was sent from here: it is told from all else by its proof alone, in whatever mode that is looked for. */
+static void bounce_is(enum result proof, enum notice_kind kind, enum check_mode mode)
+{
+	notice = (struct notice){ .kind = kind };
+	envelope.notice = &notice;
+	envelope.recipients = &bob;
+	conf.check_mode[CHECK_BOUNCE] = (uint8_t)mode;
+	domain.bounces.proven = domain.bounces.plausible = domain.bounces.unproven = ACCEPT;
+	found(CHECK_BOUNCE, proof);
+}
+
+static const struct {
+	enum check check;
+	enum result result;
+	enum disposition disposition;
+	bool lets_proven_in;
+} losses[] = {
+	{ CHECK_CONTENT, RESULT_SPAM, DISPOSITION_REJECT, true },
+	{ CHECK_CONTENT, RESULT_REFUSED, DISPOSITION_REJECT, true },
+	{ CHECK_CONTENT, RESULT_TRY_LATER, DISPOSITION_DEFER, true },
+	{ CHECK_CONTENT, RESULT_VIRUS, DISPOSITION_REJECT, false },
+	{ CHECK_CONTENT, RESULT_TEMPERROR, DISPOSITION_DEFER, false },
+	{ CHECK_SPF, RESULT_FAIL, DISPOSITION_REJECT, true },
+	{ CHECK_SPF, RESULT_TEMPERROR, DISPOSITION_DEFER, true },
+	{ CHECK_DMARC, RESULT_FAIL, DISPOSITION_REJECT, true },
+	{ CHECK_DMARC, RESULT_TEMPERROR, DISPOSITION_DEFER, true },
+};
+#define LOSSES (sizeof(losses) / sizeof(losses[0]))
+
+static enum disposition end_of_loss(size_t i, enum result proof, enum notice_kind kind, enum check_mode mode)
+{
+	begin(MODE_ENFORCE);
+	conf.spf = (struct spf_conf){ .fail = REFUSE, .temperror = REFUSE };
+	conf.dmarc.reject = REFUSE;
+	envelope.auth.dmarc.policy = losses[i].check == CHECK_DMARC ? 'r' : 0;
+	found(losses[i].check, losses[i].result);
+	bounce_is(proof, kind, mode);
+	return judge_end().disposition;
+}
+
+static void a_proven_bounce_is_not_lost_for_how_it_looks(void **state)
+{
+	for (size_t i = 0; i < LOSSES; i++) {
+		enum disposition proven = losses[i].lets_proven_in ? DISPOSITION_MARK : losses[i].disposition;
+
+		assert_int_equal(end_of_loss(i, RESULT_PROVEN, NOTICE_DSN, MODE_ENFORCE), proven);
+		assert_int_equal(end_of_loss(i, RESULT_PROVEN, NOTICE_DSN, MODE_OBSERVE), proven);
+		assert_int_equal(end_of_loss(i, RESULT_PLAUSIBLE, NOTICE_DSN, MODE_ENFORCE), losses[i].disposition);
+		assert_int_equal(end_of_loss(i, RESULT_UNPROVEN, NOTICE_DSN, MODE_ENFORCE), losses[i].disposition);
+		assert_int_equal(end_of_loss(i, RESULT_PROVEN, NOTICE_AUTO_REPLY, MODE_ENFORCE), losses[i].disposition);
+	}
+}
+
+/* ---- DMARC ---- */
+
+/* What one author's domain asks for, and what became of it. */
+static const struct {
+	enum result result;
+	char policy;
+	uint8_t reject, quarantine, temperror;
+	enum disposition disposition;
+	enum reply_name reply;
+} dmarc_rows[] = {
+	{ RESULT_FAIL, 'r', REFUSE, MARK, ACCEPT, DISPOSITION_REJECT, REPLY_DMARC_REFUSED },
+	{ RESULT_FAIL, 'r', MARK, MARK, ACCEPT, DISPOSITION_MARK, REPLY_NONE },
+	{ RESULT_FAIL, 'r', ACCEPT, MARK, ACCEPT, DISPOSITION_ACCEPT, REPLY_NONE },
+	{ RESULT_FAIL, 'q', REFUSE, MARK, ACCEPT, DISPOSITION_MARK, REPLY_NONE },
+	{ RESULT_FAIL, 'q', REFUSE, REFUSE, ACCEPT, DISPOSITION_REJECT, REPLY_DMARC_REFUSED },
+	{ RESULT_FAIL, 'n', REFUSE, REFUSE, ACCEPT, DISPOSITION_ACCEPT, REPLY_NONE },
+	{ RESULT_FAIL, 0, REFUSE, REFUSE, ACCEPT, DISPOSITION_ACCEPT, REPLY_NONE },
+	{ RESULT_PASS, 'r', REFUSE, REFUSE, REFUSE, DISPOSITION_ACCEPT, REPLY_NONE },
+	{ RESULT_NONE, 0, REFUSE, REFUSE, REFUSE, DISPOSITION_ACCEPT, REPLY_NONE },
+	{ RESULT_PERMERROR, 0, REFUSE, REFUSE, REFUSE, DISPOSITION_ACCEPT, REPLY_NONE },
+	/* The policy is known, SPF or a key is not: a good answer could have made it a pass. */
+	{ RESULT_TEMPERROR, 'r', REFUSE, MARK, ACCEPT, DISPOSITION_DEFER, REPLY_DMARC_TROUBLE },
+	{ RESULT_TEMPERROR, 'r', MARK, MARK, REFUSE, DISPOSITION_MARK, REPLY_NONE },
+	{ RESULT_TEMPERROR, 'q', REFUSE, MARK, REFUSE, DISPOSITION_MARK, REPLY_NONE },
+	{ RESULT_TEMPERROR, 'n', REFUSE, REFUSE, REFUSE, DISPOSITION_ACCEPT, REPLY_NONE },
+	/* The policy itself is not. */
+	{ RESULT_TEMPERROR, 0, REFUSE, REFUSE, ACCEPT, DISPOSITION_ACCEPT, REPLY_NONE },
+	{ RESULT_TEMPERROR, 0, REFUSE, REFUSE, MARK, DISPOSITION_MARK, REPLY_NONE },
+	{ RESULT_TEMPERROR, 0, REFUSE, REFUSE, REFUSE, DISPOSITION_DEFER, REPLY_DMARC_TROUBLE },
+	{ RESULT_NO_FROM, 0, REFUSE, REFUSE, REFUSE, DISPOSITION_MARK, REPLY_NONE },
+};
+#define DMARC_ROWS (sizeof(dmarc_rows) / sizeof(dmarc_rows[0]))
+
+static void dmarc_is(size_t i)
+{
+	begin(MODE_ENFORCE);
+	conf.dmarc.reject = dmarc_rows[i].reject;
+	conf.dmarc.quarantine = dmarc_rows[i].quarantine;
+	conf.dmarc.temperror = dmarc_rows[i].temperror;
+	envelope.recipients = &bob;
+	envelope.auth.dmarc = (struct dmarc_facts){ .result = dmarc_rows[i].result, .policy = dmarc_rows[i].policy };
+	found(CHECK_DMARC, dmarc_rows[i].result);
+}
+
+static void dmarc_results_at_the_end(void **state)
+{
+	for (size_t i = 0; i < DMARC_ROWS; i++) {
+		struct verdict v;
+
+		dmarc_is(i);
+		v = judge_end();
+		assert_int_equal(v.disposition, dmarc_rows[i].disposition);
+		assert_int_equal(v.reply, dmarc_rows[i].reply);
+		conf.mode = MODE_OBSERVE;
+		assert_int_equal(judge_end().disposition, DISPOSITION_ACCEPT);
+	}
+}
+
+/* Whoever is allowed or trusted hears no refusal, and neither postmaster@; a forwarder or a sealer that vouches ends the matter. */
+static void who_is_not_measured_by_dmarc(void **state)
+{
+	for (size_t i = 0; i < DMARC_ROWS; i++) {
+		enum disposition d = dmarc_rows[i].disposition;
+
+		dmarc_is(i);
+		client.class = CLIENT_ALLOWED;
+		assert_int_equal(judge_end().disposition, d == DISPOSITION_REJECT || d == DISPOSITION_DEFER ? DISPOSITION_MARK : d);
+		dmarc_is(i);
+		envelope.recipients = &role;
+		assert_int_equal(judge_end().disposition, DISPOSITION_ACCEPT);
+		dmarc_is(i);
+		envelope.auth.dmarc.overridden_by = "arc";
+		assert_int_equal(judge_end().disposition, dmarc_rows[i].result == RESULT_NO_FROM ? DISPOSITION_MARK :
+			DISPOSITION_ACCEPT);
+	}
+}
+
+/* A sealer who may speak for the message could not be asked. */
+static void a_trusted_seal_in_doubt_defers(void **state)
+{
+	dmarc_is(0);
+	envelope.auth.arc.result = RESULT_TEMPERROR;
+	assert_end(REJECT, DMARC_REFUSED);
+	envelope.auth.arc.trusted = true;
+	assert_int_equal(judge_end().disposition, DISPOSITION_DEFER);
+	conf.dmarc.reject = MARK;
+	assert_end(MARK, NONE);
+}
+
+static void a_from_that_defeats_dmarc(void **state)
+{
+	begin(MODE_ENFORCE);
+	conf.dmarc.bad_from = REFUSE;
+	envelope.recipients = &bob;
+	found(CHECK_DMARC, RESULT_BAD_FROM);
+	envelope.reverse_path.domain = SLICE("example.net");
+	envelope.reverse_path.local = SLICE("a");
+	assert_end(REJECT, BAD_FROM);
+	client.class = CLIENT_TRUSTED;
+	assert_end(MARK, NONE);
+	client.class = CLIENT_STRANGER;
+	notice = (struct notice){ .kind = NOTICE_AUTO_REPLY };
+	envelope.notice = &notice;
+	assert_end(MARK, NONE);
+	notice.kind = NOTICE_MESSAGE;
+	assert_end(REJECT, BAD_FROM);
+	envelope.reverse_path = (struct path){ .null = true };
+	assert_end(MARK, NONE);
+}
+
 UNIT_MAIN(T(each_rule_bites_when_enforced), T(observed_it_is_noted_and_changes_nothing),
 	T(observe_on_turns_every_rule_off), T(a_domain_has_its_own_mode),
 	T(role_accounts_are_exempt_from_reputation_alone), T(what_is_said_of_some_recipients), T(weights_are_added_up),
@@ -385,4 +553,6 @@ UNIT_MAIN(T(each_rule_bites_when_enforced), T(observed_it_is_noted_and_changes_n
 	T(an_allow_list_alone_refuses_nobody), T(who_is_allowed_skips_lists),
 	T(a_finding_about_another_recipient_is_not_ours), T(the_worst_speaks_and_the_first_of_equals),
 	T(knowledge_is_no_argument), T(spf_results_at_the_end), T(who_never_sends_hears_it_at_rcpt),
-	T(what_stands_behind_a_message), T(trouble_of_what_could_overrule_defers))
+	T(what_stands_behind_a_message), T(trouble_of_what_could_overrule_defers),
+	T(a_proven_bounce_is_not_lost_for_how_it_looks), T(dmarc_results_at_the_end), T(who_is_not_measured_by_dmarc),
+	T(a_trusted_seal_in_doubt_defers), T(a_from_that_defeats_dmarc))
